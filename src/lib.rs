@@ -1,0 +1,3 @@
+//! neuro: the brain, the eyes and the world of a simulated robot.
+
+pub mod policy;

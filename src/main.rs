@@ -1,0 +1,2 @@
+//! The `neuro` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The `candle` backend: the reference, every type and device.

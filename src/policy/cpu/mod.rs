@@ -1,0 +1,1 @@
+//! The `cpu` backend: the network over packed weights and reused buffers.

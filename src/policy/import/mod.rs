@@ -1,0 +1,1 @@
+//! Turning the original server's artefacts into a model folder.

@@ -1,0 +1,2 @@
+//! Packed-weight SIMD kernels: the only module that may use `unsafe`, each block justified.
+#![allow(unsafe_code)]

@@ -1,0 +1,15 @@
+//! The brain: a Vision-Tactile-Language-Action model and everything that serves it. Knows nothing of HTTP.
+
+pub mod backend;
+pub mod candle;
+pub mod config;
+pub mod cpu;
+pub mod image;
+pub mod import;
+pub mod kernels;
+pub mod plan;
+pub mod scheduler;
+pub mod stats;
+pub mod tensors;
+pub mod tokenizer;
+pub mod weights;

@@ -1,0 +1,1 @@
+//! From a decoded request to the model thread: queue, batches, deadlines, cancellation.
