@@ -160,7 +160,7 @@ mod tests {
             ("Q=Q==", b"A"),
             ("=QQ==", b"A"),
             ("QQ==QUJD", b"A"),
-            ("QQ=U=I=D", b"A\x05\x08"),
+            ("QQ=U=I=D", b"A\x05"),
             ("QUJD=", b"ABC"),
             ("QU\nJ\r\nD", b"ABC"),
             ("Q-U_J*D", b"ABC"),
