@@ -18,6 +18,7 @@ pub mod norm;
 pub mod operand;
 pub mod pack;
 pub mod quantise;
+pub mod resize;
 pub mod rope;
 mod tile_bf16;
 mod tile_f32;
