@@ -1,1 +1,3 @@
 //! Turning the original server's artefacts into a model folder.
+
+pub mod pickle;
