@@ -1,5 +1,7 @@
 //! The names a pickle may mention: what `torch.save` and numpy write for weights and statistics, nothing else.
 
+use super::super::element::Element;
+
 /// An allow-listed module member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Global {
@@ -10,7 +12,7 @@ pub enum Global {
     /// `torch._utils._rebuild_parameter`.
     RebuildParameter,
     /// `torch.FloatStorage` and its siblings.
-    Storage(Storage),
+    Storage(Element),
     /// `torch.Size`.
     TorchSize,
     /// `numpy.core.multiarray._reconstruct`.
@@ -25,31 +27,6 @@ pub enum Global {
     NumpyDtype,
     /// `_codecs.encode`: how protocols 0 to 2 spell bytes.
     CodecsEncode,
-}
-
-/// Element types of a torch storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Storage {
-    /// 64-bit float.
-    F64,
-    /// 32-bit float.
-    F32,
-    /// IEEE half.
-    F16,
-    /// bfloat16.
-    BF16,
-    /// Signed 64-bit.
-    I64,
-    /// Signed 32-bit.
-    I32,
-    /// Signed 16-bit.
-    I16,
-    /// Signed 8-bit.
-    I8,
-    /// Unsigned 8-bit.
-    U8,
-    /// One byte, 0 or 1.
-    Bool,
 }
 
 /// Looks a name up.
@@ -71,18 +48,18 @@ pub fn lookup(module: &str, name: &str) -> Option<Global> {
     })
 }
 
-fn storage_named(name: &str) -> Option<Storage> {
+fn storage_named(name: &str) -> Option<Element> {
     Some(match name {
-        "DoubleStorage" => Storage::F64,
-        "FloatStorage" => Storage::F32,
-        "HalfStorage" => Storage::F16,
-        "BFloat16Storage" => Storage::BF16,
-        "LongStorage" => Storage::I64,
-        "IntStorage" => Storage::I32,
-        "ShortStorage" => Storage::I16,
-        "CharStorage" => Storage::I8,
-        "ByteStorage" => Storage::U8,
-        "BoolStorage" => Storage::Bool,
+        "DoubleStorage" => Element::F64,
+        "FloatStorage" => Element::F32,
+        "HalfStorage" => Element::F16,
+        "BFloat16Storage" => Element::BF16,
+        "LongStorage" => Element::I64,
+        "IntStorage" => Element::I32,
+        "ShortStorage" => Element::I16,
+        "CharStorage" => Element::I8,
+        "ByteStorage" => Element::U8,
+        "BoolStorage" => Element::Bool,
         _ => return None,
     })
 }

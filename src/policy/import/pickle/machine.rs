@@ -76,7 +76,9 @@ impl<'a> Machine<'a> {
             0x95 => self.cursor.u64("a frame length").map(drop),
             0x98 => self.top().map(drop),
             0x82..=0x84 => self.refuse("the extension registry is not consulted"),
-            b'i' | b'o' | 0x92 => self.refuse("makes an instance of a class, which weights and arrays never do"),
+            b'i' | b'o' | 0x92 => {
+                self.refuse("makes an instance of a class, which weights and arrays never do")
+            }
             0x97 => self.refuse("refers to an out-of-band buffer, which a file does not have"),
             0x8f..=0x91 => self.refuse("sets are not part of saved weights or arrays"),
             _ => self.refuse("no such opcode"),
