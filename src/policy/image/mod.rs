@@ -1,1 +1,12 @@
 //! Pictures: decoding what a client sent, and resizing it exactly as the field does.
+
+pub mod coefficients;
+pub mod error;
+pub mod limits;
+pub mod resize;
+pub mod rgb;
+
+pub use error::{Format, ImageError};
+pub use limits::DecodeLimits;
+pub use resize::resize_bicubic;
+pub use rgb::Rgb8;
