@@ -10,6 +10,7 @@ pub mod import;
 pub mod kernels;
 pub mod plan;
 pub mod request;
+pub mod random;
 pub mod scheduler;
 pub mod stats;
 pub mod tensors;

@@ -2,6 +2,8 @@
 
 use half::{bf16, f16};
 
+use crate::policy::weights::Stored;
+
 /// Number format of one element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
@@ -25,6 +27,16 @@ pub enum Element {
     U8,
     /// One byte, 0 or 1.
     Bool,
+}
+
+impl From<Stored> for Element {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::F32 => Self::F32,
+            Stored::Bf16 => Self::BF16,
+            Stored::F16 => Self::F16,
+        }
+    }
 }
 
 impl Element {

@@ -25,6 +25,10 @@ impl Staging {
         if let Some(parent) = work.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent)?;
         }
+        // The name carries our own process id, so what stands there was left by a process that was killed.
+        if work.is_dir() {
+            std::fs::remove_dir_all(&work)?;
+        }
         std::fs::create_dir(&work)?;
         Ok(Self { out: out.to_owned(), work, overwrite, published: false })
     }
