@@ -14,6 +14,7 @@ pub mod model;
 pub mod plan;
 pub mod preprocess;
 pub mod request;
+pub mod random;
 pub mod scheduler;
 pub mod service;
 pub mod stats;
