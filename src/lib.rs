@@ -1,4 +1,5 @@
 //! neuro: the brain, the eyes and the world of a simulated robot.
 
+pub mod config;
 pub mod policy;
 pub mod telemetry;
