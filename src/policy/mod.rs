@@ -20,3 +20,4 @@ pub mod stats;
 pub mod tensors;
 pub mod tokenizer;
 pub mod weights;
+pub mod zero;

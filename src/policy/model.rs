@@ -15,6 +15,7 @@ use super::stats::{ActionStats, StatsError};
 use super::tensors::expected_tensors;
 use super::tokenizer::{Tokenizer, TokenizerError};
 use super::weights::{Stored, Weights, WeightsError};
+use super::zero::ZeroBackend;
 
 /// Why a model folder was refused. One line each.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -82,6 +83,8 @@ pub enum BackendChoice {
     Cpu,
     /// The reference.
     Candle,
+    /// Computes nothing and answers the mean action: measures the server. Golden cases are not run.
+    Zero,
 }
 
 impl std::str::FromStr for BackendChoice {
@@ -92,7 +95,8 @@ impl std::str::FromStr for BackendChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "candle" => Ok(Self::Candle),
-            _ => Err(format!("backend `{text}` is none of auto, cpu, candle")),
+            "zero" => Ok(Self::Zero),
+            _ => Err(format!("backend `{text}` is none of auto, cpu, candle, zero")),
         }
     }
 }
@@ -192,7 +196,11 @@ impl LoadedModel {
         };
         let preprocessor = Preprocessor::new(Arc::clone(&config), tokenizer, options.limits);
         let mut backend = build_backend(options, &config, weights, device, dtype)?;
-        let golden = golden::run(dir, &preprocessor, &stats, backend.as_mut())?;
+        let golden = if options.backend == BackendChoice::Zero {
+            GoldenReport::default()
+        } else {
+            golden::run(dir, &preprocessor, &stats, backend.as_mut())?
+        };
         golden.accept(dtype)?;
         if golden.cases == 0 {
             golden::warm_up(&config, backend.as_mut())?;
@@ -256,6 +264,7 @@ fn build_backend(
         (BackendChoice::Cpu, DeviceKind::Cuda(_)) => Err(ModelError::Backend(BackendError::Load(format!(
             "the cpu backend does not run on {device}; use --backend candle or --device cpu"
         )))),
+        (BackendChoice::Zero, _) => Ok(Box::new(ZeroBackend::new(config))),
         _ => candle(),
     }
 }
