@@ -1,3 +1,4 @@
 //! neuro: the brain, the eyes and the world of a simulated robot.
 
+pub mod http;
 pub mod policy;
