@@ -45,8 +45,7 @@ impl Coefficients {
         for (&(first, count, center), row) in spans.iter().zip(weights.chunks_exact_mut(taps.max(1))) {
             exact.clear();
             exact.extend(
-                (0..count)
-                    .map(|i| catmull_rom((f64::from(i) + f64::from(first) - center + 0.5) * inverse)),
+                (0..count).map(|i| catmull_rom((f64::from(i) + f64::from(first) - center + 0.5) * inverse)),
             );
             let sum: f64 = exact.iter().sum();
             for (weight, &value) in row.iter_mut().zip(&exact) {
@@ -100,9 +99,11 @@ impl Coefficients {
 
     /// For each target pixel: the first source pixel, and the weights of the pixels from there on.
     pub fn spans(&self) -> impl ExactSizeIterator<Item = (usize, &[i32])> {
-        self.first.iter().zip(&self.count).zip(self.weights.chunks_exact(self.taps.max(1))).map(
-            |((&first, &count), row)| (first as usize, row.get(..count as usize).unwrap_or(row)),
-        )
+        self.first
+            .iter()
+            .zip(&self.count)
+            .zip(self.weights.chunks_exact(self.taps.max(1)))
+            .map(|((&first, &count), row)| (first as usize, row.get(..count as usize).unwrap_or(row)))
     }
 
     /// Like [`spans`](Self::spans), with the zero weights that fill a row up to [`taps`](Self::taps).
@@ -114,7 +115,8 @@ impl Coefficients {
     #[must_use]
     pub fn used(&self) -> std::ops::Range<usize> {
         let start = self.first.first().map_or(0, |&first| first as usize);
-        let end = self.first.last().zip(self.count.last()).map_or(0, |(&first, &count)| (first + count) as usize);
+        let end =
+            self.first.last().zip(self.count.last()).map_or(0, |(&first, &count)| (first + count) as usize);
         start..end
     }
 }

@@ -161,7 +161,8 @@ mod avx2 {
             let weight = _mm256_set1_epi32(weight);
             for (i, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: eight bytes at `at + i * 8 <= at + 24`, within row `row` of `rows` by the assertion above.
-                let bytes = unsafe { _mm_loadl_epi64(rows.as_ptr().add(row * row_bytes + at + i * 8).cast()) };
+                let bytes =
+                    unsafe { _mm_loadl_epi64(rows.as_ptr().add(row * row_bytes + at + i * 8).cast()) };
                 *sum = _mm256_add_epi32(*sum, _mm256_mullo_epi32(_mm256_cvtepu8_epi32(bytes), weight));
             }
         }
