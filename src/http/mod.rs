@@ -2,3 +2,4 @@
 
 pub mod msgpack;
 pub mod ndarray;
+pub mod openpi;

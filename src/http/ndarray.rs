@@ -189,13 +189,20 @@ impl<'a> NdArray<'a> {
         let data = match (layout.channels, layout.planar) {
             (3, false) => bytes.into_owned(),
             (1, _) => bytes.iter().flat_map(|grey| [*grey; 3]).collect(),
-            (_, false) => {
-                bytes.chunks_exact(layout.channels).filter_map(|pixel| pixel.get(..3)).flatten().copied().collect()
-            }
+            (_, false) => bytes
+                .chunks_exact(layout.channels)
+                .filter_map(|pixel| pixel.get(..3))
+                .flatten()
+                .copied()
+                .collect(),
             (_, true) => {
                 let mut planes = bytes.chunks_exact(pixels);
                 let mut plane = || planes.next().unwrap_or_default().iter().copied();
-                plane().zip(plane()).zip(plane()).flat_map(|((red, green), blue)| [red, green, blue]).collect()
+                plane()
+                    .zip(plane())
+                    .zip(plane())
+                    .flat_map(|((red, green), blue)| [red, green, blue])
+                    .collect()
             }
         };
         Ok(Rgb8::new(width, height, data)?)
