@@ -1,18 +1,56 @@
-//! From 8-bit pixels to the numbers a network takes.
+//! From 8-bit RGB to the float planes a vision tower reads.
 
 use super::rgb::Rgb8;
 
-/// Channels first, `[3, height, width]`: `u8 * rescale_factor` in f64, cast to f32, then
-/// `(x - mean) / std` in f32, as the original's image processor does.
+/// Planes `[3][height][width]` of `(value * rescale_factor - mean) / std`.
+///
+/// Rounded as the field's image processors round: the product in f64, cast to f32, then subtraction and division in
+/// f32. With 1/255, 0.5 and 0.5 that is not the same as `(value - 127.5) / 127.5`.
 #[must_use]
 pub fn normalise(source: &Rgb8, rescale_factor: f64, mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
-    let mut out = Vec::with_capacity(source.data().len());
-    for channel in 0..3 {
-        let table: [f32; 256] = std::array::from_fn(|level| {
-            ((level as f64 * rescale_factor) as f32 - mean[channel]) / std[channel]
-        });
-        let (pixels, _) = source.data().as_chunks::<3>();
-        out.extend(pixels.iter().map(|pixel| table[usize::from(pixel[channel])]));
-    }
+    let table = |channel: usize| -> [f32; 256] {
+        let (mean, std) = (mean[channel], std[channel]);
+        std::array::from_fn(|value| ((value as f64 * rescale_factor) as f32 - mean) / std)
+    };
+    planes(source, [table(0), table(1), table(2)])
+}
+
+/// Planes `[3][height][width]` of `value / 255`, the range of a tactile picture.
+#[must_use]
+pub fn to_unit_chw(source: &Rgb8) -> Vec<f32> {
+    let table: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
+    planes(source, [table; 3])
+}
+
+fn planes(source: &Rgb8, [red, green, blue]: [[f32; 256]; 3]) -> Vec<f32> {
+    let (pixels, _) = source.data().as_chunks::<3>();
+    let mut out = Vec::with_capacity(pixels.len() * 3);
+    out.extend(pixels.iter().map(|&[r, _, _]| red[usize::from(r)]));
+    out.extend(pixels.iter().map(|&[_, g, _]| green[usize::from(g)]));
+    out.extend(pixels.iter().map(|&[_, _, b]| blue[usize::from(b)]));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_come_red_green_blue_and_keep_their_order() {
+        let image = Rgb8::new(2, 1, vec![0, 51, 255, 255, 102, 0]).unwrap();
+        assert_eq!(to_unit_chw(&image), [0.0, 1.0, 0.2, 0.4, 1.0, 0.0]);
+        let out = normalise(&image, 1.0 / 255.0, [0.5, 0.0, 0.5], [0.5, 1.0, 0.25]);
+        assert_eq!(out, [-1.0, 1.0, 0.2, 0.4, 2.0, -2.0]);
+    }
+
+    #[test]
+    fn the_product_is_rounded_before_the_mean_is_taken() {
+        let image = Rgb8::new(1, 1, vec![1, 127, 128]).unwrap();
+        let out = normalise(&image, 0.003_921_568_627_450_98, [0.5; 3], [0.5; 3]);
+        let exact = |value: f64| (value - 127.5) / 127.5;
+        for (got, value) in out.iter().zip([1.0, 127.0, 128.0]) {
+            assert!((f64::from(*got) - exact(value)).abs() < 1.2e-7);
+        }
+        assert_ne!(out[0], (1.0_f32 - 127.5) / 127.5);
+    }
 }
