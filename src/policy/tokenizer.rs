@@ -32,9 +32,20 @@ pub enum TokenizerError {
     Encode(String),
 }
 
+#[derive(serde::Deserialize)]
+struct UnknownToken {
+    model: UnknownTokenModel,
+}
+
+#[derive(serde::Deserialize)]
+struct UnknownTokenModel {
+    unk_token: Option<String>,
+}
+
 /// A loaded tokenizer that fits its model.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    unknown_id: Option<u32>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -52,7 +63,7 @@ impl Tokenizer {
         let path = dir.join("tokenizer.json");
         let bytes = std::fs::read(&path)
             .map_err(|error| TokenizerError::Load { path: path.clone(), reason: error.to_string() })?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes)
             .map_err(|error| TokenizerError::Load { path: path.clone(), reason: error.to_string() })?;
         let truncation = inner.with_truncation(None).map(|_| ());
         truncation.map_err(|error| TokenizerError::Load { path: path.clone(), reason: error.to_string() })?;
@@ -64,7 +75,17 @@ impl Tokenizer {
         {
             return Err(TokenizerError::Vocabulary { path, token, id, vocab_size });
         }
-        Ok(Self { inner })
+        let unknown_id = serde_json::from_slice::<UnknownToken>(&bytes)
+            .ok()
+            .and_then(|file| file.model.unk_token)
+            .and_then(|token| inner.token_to_id(&token));
+        Ok(Self { inner, unknown_id })
+    }
+
+    /// How many of the ids stand for words the vocabulary does not have.
+    #[must_use]
+    pub fn unknown(&self, ids: &[u32]) -> usize {
+        self.unknown_id.map_or(0, |unknown| ids.iter().filter(|id| **id == unknown).count())
     }
 
     /// Token ids of an instruction; nothing is added around it, and special strings in it count as special.

@@ -1,3 +1,6 @@
 //! One test binary: black-box tests over the wire, and the network against its golden data.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod golden;
+mod server;
+mod service;

@@ -1,0 +1,132 @@
+//! Every series the server exports, with unit and meaning: the table behind `/metrics` and docs/OPERATIONS.md.
+
+use metrics::Unit;
+
+/// From request to answer, by wire and outcome.
+pub const REQUEST_SECONDS: &str = "neuro_request_seconds";
+/// Requests answered, by wire and outcome.
+pub const REQUESTS_TOTAL: &str = "neuro_requests_total";
+/// Where the time of a request went, by stage.
+pub const STAGE_SECONDS: &str = "neuro_stage_seconds";
+/// Requests in the house.
+pub const QUEUE_DEPTH: &str = "neuro_queue_depth";
+/// Requests the model answered together.
+pub const BATCH_SIZE: &str = "neuro_batch_size";
+/// Actions answered from the picture cache.
+pub const CACHE_HITS_TOTAL: &str = "neuro_cache_hits_total";
+/// Pictures the cache did not know.
+pub const CACHE_MISSES_TOTAL: &str = "neuro_cache_misses_total";
+/// Always 1; its labels say which model and statistics are loaded.
+pub const MODEL_INFO: &str = "neuro_model_info";
+/// Models loaded since the start, by outcome.
+pub const MODEL_LOADS_TOTAL: &str = "neuro_model_loads_total";
+/// Lines written by the recorder.
+pub const RECORDED_TOTAL: &str = "neuro_recorded_total";
+/// Requests the recorder could not keep up with or could not write.
+pub const RECORD_DROPPED_TOTAL: &str = "neuro_record_dropped_total";
+/// Processor time used by the process.
+pub const PROCESS_CPU_SECONDS: &str = "process_cpu_seconds_total";
+/// Memory of the process that is in RAM.
+pub const PROCESS_RESIDENT_BYTES: &str = "process_resident_memory_bytes";
+/// The most memory the process ever had in RAM.
+pub const PROCESS_PEAK_BYTES: &str = "process_resident_memory_peak_bytes";
+/// Threads of the process.
+pub const PROCESS_THREADS: &str = "process_threads";
+/// Open files and sockets of the process.
+pub const PROCESS_OPEN_FDS: &str = "process_open_fds";
+
+/// What kind of series it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by bucket.
+    Histogram,
+}
+
+/// One exported series.
+#[derive(Debug, Clone, Copy)]
+pub struct Series {
+    /// Its name on `/metrics`.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// The unit of its values.
+    pub unit: Unit,
+    /// Label names.
+    pub labels: &'static [&'static str],
+    /// What it says, in one sentence.
+    pub help: &'static str,
+}
+
+const fn series(
+    name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Series {
+    Series { name, kind, unit, labels, help }
+}
+
+/// All of them, sorted by subject.
+pub const ALL: &[Series] = &[
+    series(
+        REQUEST_SECONDS,
+        Kind::Histogram,
+        Unit::Seconds,
+        &["wire", "outcome"],
+        "From the parsed request to its answer",
+    ),
+    series(REQUESTS_TOTAL, Kind::Counter, Unit::Count, &["wire", "outcome"], "Requests answered"),
+    series(
+        STAGE_SECONDS,
+        Kind::Histogram,
+        Unit::Seconds,
+        &["stage"],
+        "Time a request spent in one stage: queue, decode, resize, tactile, vision, decoder, total",
+    ),
+    series(QUEUE_DEPTH, Kind::Gauge, Unit::Count, &[], "Requests in the house, waiting or being computed"),
+    series(BATCH_SIZE, Kind::Histogram, Unit::Count, &[], "Requests the model answered together"),
+    series(CACHE_HITS_TOTAL, Kind::Counter, Unit::Count, &[], "Actions answered from the picture cache"),
+    series(CACHE_MISSES_TOTAL, Kind::Counter, Unit::Count, &[], "Pictures the cache did not know"),
+    series(
+        MODEL_INFO,
+        Kind::Gauge,
+        Unit::Count,
+        &["model", "weights", "stats", "backend", "device", "dtype"],
+        "1 for the loaded model, 0 for those it replaced",
+    ),
+    series(MODEL_LOADS_TOTAL, Kind::Counter, Unit::Count, &["outcome"], "Model loads and hot swaps"),
+    series(RECORDED_TOTAL, Kind::Counter, Unit::Count, &[], "Requests written by the recorder"),
+    series(
+        RECORD_DROPPED_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["reason"],
+        "Requests the recorder left out: its queue was full, or writing failed",
+    ),
+    series(
+        PROCESS_CPU_SECONDS,
+        Kind::Gauge,
+        Unit::Seconds,
+        &[],
+        "Processor time of the process, user and system",
+    ),
+    series(PROCESS_RESIDENT_BYTES, Kind::Gauge, Unit::Bytes, &[], "Memory of the process that is in RAM"),
+    series(PROCESS_PEAK_BYTES, Kind::Gauge, Unit::Bytes, &[], "The most memory the process ever had in RAM"),
+    series(PROCESS_THREADS, Kind::Gauge, Unit::Count, &[], "Threads of the process"),
+    series(PROCESS_OPEN_FDS, Kind::Gauge, Unit::Count, &[], "Open files and sockets of the process"),
+];
+
+/// Upper bounds for durations, in seconds: 100 us to about 2 minutes, a factor of about 1.8 apart, so both a
+/// tabletop model on a GPU and a full-size one on two cores land in the middle.
+pub const DURATION_BUCKETS_S: &[f64] = &[
+    0.0001, 0.0002, 0.0004, 0.0007, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075,
+    0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0,
+];
+
+/// Upper bounds for batch sizes.
+pub const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0];
