@@ -13,7 +13,6 @@ pub mod kernels;
 pub mod model;
 pub mod plan;
 pub mod preprocess;
-pub mod request;
 pub mod random;
 pub mod request;
 pub mod scheduler;
