@@ -1,8 +1,10 @@
 //! The REST and websocket edge: bytes in, typed requests to the policy, bytes out.
 
+pub mod json_numpy;
 pub mod msgpack;
 pub mod ndarray;
 pub mod openpi;
+pub mod openvla;
 pub mod router;
 pub mod state;
 
