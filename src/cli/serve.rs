@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use axum::serve::ListenerExt;
 use clap::Args;
@@ -36,7 +35,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind((args.host, args.port)).await?;
     let address = listener.local_addr()?;
     say(&format!("neuro listening on http://{address}"));
-    let state = AppState { service: service.clone(), options: Arc::new(HttpOptions::default()) };
+    let state = AppState::new(service.clone(), HttpOptions::default());
     // Small answers must not wait for Nagle's timer.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let server = tokio::spawn(async move { axum::serve(listener, router(state)).await });

@@ -24,7 +24,8 @@ pub async fn read(body: Body, headers: &HeaderMap, options: &HttpOptions) -> Res
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let result = match announced {
         Some(length) if length > options.max_body_bytes => Err(too_large(&format!("is {length}"), options)),
-        _ => match tokio::time::timeout(options.body_timeout, collect(&mut stream, announced, options)).await {
+        _ => match tokio::time::timeout(options.body_timeout, collect(&mut stream, announced, options)).await
+        {
             Ok(result) => result,
             Err(_) => return Err(too_slow(options)),
         },
@@ -76,5 +77,9 @@ fn too_slow(options: &HttpOptions) -> Failure {
 }
 
 fn incomplete(reason: &str) -> Failure {
-    Failure::new(StatusCode::BAD_REQUEST, "body_incomplete", format!("the request body ended early: {reason}"))
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        "body_incomplete",
+        format!("the request body ended early: {reason}"),
+    )
 }

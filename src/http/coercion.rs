@@ -28,7 +28,8 @@ pub fn float(text: &str) -> Option<f64> {
 
 fn underscores_between_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let digit = |index: Option<usize>| index.and_then(|index| bytes.get(index)).is_some_and(u8::is_ascii_digit);
+    let digit =
+        |index: Option<usize>| index.and_then(|index| bytes.get(index)).is_some_and(u8::is_ascii_digit);
     bytes
         .iter()
         .enumerate()
@@ -130,7 +131,8 @@ mod tests {
     #[test]
     fn a_pose_lists_every_bad_item() {
         let value = super::super::json::parse(br#"[0, "a", null, NaN, true, "1.5", 1]"#).unwrap();
-        let kinds: Vec<_> = pose(&value, "current_pose").unwrap_err().iter().map(|problem| problem.kind).collect();
+        let kinds: Vec<_> =
+            pose(&value, "current_pose").unwrap_err().iter().map(|problem| problem.kind).collect();
         assert_eq!(kinds, ["float_parsing", "float_type", "finite_number"]);
     }
 

@@ -140,7 +140,8 @@ impl Rejection {
                     "invalid_robot_id" => loc(["body", "robot_id"]),
                     _ => shape.instruction(),
                 };
-                ValidationErrors::from(Problem::value_error(at, &failure.message, Value::Null)).into_response()
+                ValidationErrors::from(Problem::value_error(at, &failure.message, Value::Null))
+                    .into_response()
             }
             Self::Failed(failure) => {
                 let body = JsonBody(shape.body(&failure));
@@ -208,7 +209,8 @@ mod tests {
     #[test]
     fn retry_after_is_whole_seconds_and_never_zero() {
         let header = |millis| {
-            let response = with_retry_after(StatusCode::OK.into_response(), Some(Duration::from_millis(millis)));
+            let response =
+                with_retry_after(StatusCode::OK.into_response(), Some(Duration::from_millis(millis)));
             response.headers().get(header::RETRY_AFTER).unwrap().to_str().unwrap().to_owned()
         };
         assert_eq!([header(0), header(50), header(1000), header(1001)], ["1", "1", "1", "2"]);

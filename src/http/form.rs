@@ -79,7 +79,9 @@ impl Form {
             parts += 1;
             if parts > options.max_form_parts {
                 let limit = options.max_form_parts;
-                return Err(Rejection::Unreadable(format!("Too many parts. Maximum number of parts is {limit}.")));
+                return Err(Rejection::Unreadable(format!(
+                    "Too many parts. Maximum number of parts is {limit}."
+                )));
             }
             let known = names.iter().find(|name| field.name() == Some(**name));
             if let Some(name) = known {

@@ -43,8 +43,7 @@ pub struct PredictForm {
     deadline_ms: Option<f64>,
 }
 
-const FIELDS: &[&str] =
-    &["image", "instruction", "use_dummy_tactile", "tactile", "robot_id", "deadline_ms"];
+const FIELDS: &[&str] = &["image", "instruction", "use_dummy_tactile", "tactile", "robot_id", "deadline_ms"];
 
 /// One action.
 #[derive(Debug, Serialize, ToSchema)]
@@ -197,15 +196,15 @@ fn typed(
     arrival: Instant,
 ) -> Result<(PredictRequest, bool), Vec<Problem>> {
     let mut problems = Problems::default();
-    let required = |file: Option<Bytes>| file.ok_or_else(|| Problem::missing(loc(["body", "image"]), Value::Null));
+    let required =
+        |file: Option<Bytes>| file.ok_or_else(|| Problem::missing(loc(["body", "image"]), Value::Null));
     let image = problems.keep(file(form, "image").and_then(required));
     let instruction = problems.keep(text(form, "instruction")).flatten();
     let dummy = problems.keep(boolean(form, "use_dummy_tactile")).flatten();
     let tactile = problems.keep(file(form, "tactile")).flatten().filter(|bytes| !bytes.is_empty());
     let robot_id = problems.keep(text(form, "robot_id")).flatten().map(Json::String);
     let deadline = problems.keep(text(form, "deadline_ms")).flatten().map(Json::String);
-    let caller =
-        Caller::read(&parts.headers, robot_id.as_ref(), deadline.as_ref(), arrival, &state.options);
+    let caller = Caller::read(&parts.headers, robot_id.as_ref(), deadline.as_ref(), arrival, &state.options);
     let caller = problems.keep_all(caller).unwrap_or_default();
     let image = problems.settle(image)?;
 

@@ -141,7 +141,8 @@ impl<'a> Observation<'a> {
         let mut problems = Problems::default();
         let image = problems.keep(text(document, &["image"], document));
         let pose = document.get("current_pose");
-        let missing = || vec![Problem::missing(loc(["body", "current_pose"]), super::validation::echo(document))];
+        let missing =
+            || vec![Problem::missing(loc(["body", "current_pose"]), super::validation::echo(document))];
         let pose = pose.ok_or_else(missing).and_then(|pose| coercion::pose(pose, "current_pose"));
         let current_pose = problems.keep_all(pose);
         let text_prompt = problems.keep(text_or(document, "text_prompt", Some("")));

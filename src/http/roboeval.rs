@@ -261,13 +261,8 @@ fn typed(
         None => Ok(None),
     });
     let tactile = problems.keep(picture("tactile")).flatten();
-    let caller = Caller::read(
-        headers,
-        document.get("robot_id"),
-        document.get("deadline_ms"),
-        arrival,
-        &state.options,
-    );
+    let caller =
+        Caller::read(headers, document.get("robot_id"), document.get("deadline_ms"), arrival, &state.options);
     let caller = problems.keep_all(caller).unwrap_or_default();
     let (instruction, primary) = problems.settle(instruction.zip(primary.flatten()))?;
 

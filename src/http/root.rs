@@ -1,15 +1,18 @@
-//! `GET /`: to a program what serves here and which inputs count, to a browser a page to try it with.
+//! `GET /`: to a program what serves here and which inputs count, to a browser a page to try it with, and to an
+//! openpi client, which knows no other path, its websocket.
 
 use axum::Json as JsonBody;
 use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::StatsRef;
-use super::assets;
 use super::state::AppState;
+use super::{assets, openpi};
 use crate::policy::backend::Dtype;
 use crate::policy::config::Readout;
 use crate::policy::description::ModelDescription;
@@ -122,12 +125,22 @@ fn readout_name(readout: Readout) -> &'static str {
 
 /// What serves here, and which inputs can change an action.
 ///
-/// A browser (`Accept: text/html`) gets a page instead.
+/// A browser (`Accept: text/html`) gets a page instead, a websocket upgrade openpi's wire.
 #[utoipa::path(
     get, path = "/", tag = "server",
-    responses((status = 200, content((Root = "application/json"), (String = "text/html"))))
+    responses(
+        (status = 101, description = "Switched to openpi's websocket"),
+        (status = 200, description = "What serves here", content((Root = "application/json"), (String = "text/html"))),
+    )
 )]
-pub async fn root(State(state): State<AppState>, headers: HeaderMap) -> Response {
+pub async fn root(
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    State(state): State<AppState>,
+    headers: HeaderMap,
+) -> Response {
+    if let Ok(upgrade) = upgrade {
+        return openpi::upgrade(upgrade, state, &headers);
+    }
     if wants_html(&headers) {
         return assets::page("index.html");
     }

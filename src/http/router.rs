@@ -14,7 +14,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::state::AppState;
-use super::{error, fallback, health, openapi, predict, predict_isaac, roboeval, root, stats};
+use super::{
+    error, fallback, health, openapi, openpi, openvla, predict, predict_isaac, roboeval, root, stats,
+};
 
 /// The whole edge. A route added through `routes!` is in the OpenAPI document too.
 pub fn router(state: AppState) -> Router {
@@ -26,6 +28,8 @@ pub fn router(state: AppState) -> Router {
         .routes(routes!(predict_isaac::predict_isaac))
         .routes(routes!(roboeval::info))
         .routes(routes!(roboeval::reset))
+        .merge(openpi::routes())
+        .merge(openvla::routes())
         .split_for_parts();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
     let no_route = move |method: Method, uri: Uri| async move { fallback::no_route(&paths, &method, &uri) };
@@ -34,8 +38,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(no_route)
         .layer(middleware::from_fn(fallback::methods))
         .layer(CatchPanicLayer::custom(panicked))
-        // Bodies are limited where they are read, with an answer in the wire's own shape.
-        .layer(DefaultBodyLimit::disable())
+        .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
         .with_state(state)
 }
 

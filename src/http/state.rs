@@ -1,8 +1,10 @@
 //! What every handler sees: the policy behind the wires, and the edge's own settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::openpi::OpenpiOptions;
 use crate::policy::service::PolicyService;
 
 /// Shared by all handlers; cheap to clone.
@@ -43,6 +45,10 @@ pub struct HttpOptions {
     pub admin_token: Option<String>,
     /// Paths that need no token.
     pub open_paths: Vec<String>,
+    /// Folders under which models may be swapped in by the admin route.
+    pub model_roots: Vec<PathBuf>,
+    /// Limits of openpi connections.
+    pub openpi: OpenpiOptions,
 }
 
 impl Default for HttpOptions {
@@ -57,6 +63,8 @@ impl Default for HttpOptions {
             bearer_token: None,
             admin_token: None,
             open_paths: vec!["/health".to_owned()],
+            model_roots: vec![PathBuf::from("models")],
+            openpi: OpenpiOptions::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::backend::{Backend, BackendError, DeviceKind, Dtype};
 use super::candle::{CandleBackend, Scope};
 use super::config::{ConfigError, ModelConfig};
+use super::cpu::{CpuBackend, CpuOptions};
 use super::description::ModelDescription;
 use super::golden::{self, GoldenError, GoldenReport};
 use super::image::DecodeLimits;
@@ -15,6 +16,10 @@ use super::stats::{ActionStats, StatsError};
 use super::tensors::expected_tensors;
 use super::tokenizer::{Tokenizer, TokenizerError};
 use super::weights::{Stored, Weights, WeightsError};
+use super::zero::ZeroBackend;
+
+/// Where packed weights are kept, inside the model folder.
+const PACKED_FOLDER: &str = ".neuro";
 
 /// Why a model folder was refused. One line each.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -82,6 +87,8 @@ pub enum BackendChoice {
     Cpu,
     /// The reference.
     Candle,
+    /// Computes nothing and answers the mean action: measures the server. Golden cases are not run.
+    Zero,
 }
 
 impl std::str::FromStr for BackendChoice {
@@ -92,7 +99,8 @@ impl std::str::FromStr for BackendChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "candle" => Ok(Self::Candle),
-            _ => Err(format!("backend `{text}` is none of auto, cpu, candle")),
+            "zero" => Ok(Self::Zero),
+            _ => Err(format!("backend `{text}` is none of auto, cpu, candle, zero")),
         }
     }
 }
@@ -192,7 +200,11 @@ impl LoadedModel {
         };
         let preprocessor = Preprocessor::new(Arc::clone(&config), tokenizer, options.limits);
         let mut backend = build_backend(options, &config, weights, device, dtype)?;
-        let golden = golden::run(dir, &preprocessor, &stats, backend.as_mut())?;
+        let golden = if options.backend == BackendChoice::Zero {
+            GoldenReport::default()
+        } else {
+            golden::run(dir, &preprocessor, &stats, backend.as_mut())?
+        };
         golden.accept(dtype)?;
         if golden.cases == 0 {
             golden::warm_up(&config, backend.as_mut())?;
@@ -249,13 +261,18 @@ fn build_backend(
     device: DeviceKind,
     dtype: Dtype,
 ) -> Result<Box<dyn Backend>, ModelError> {
-    let candle = || -> Result<Box<dyn Backend>, ModelError> {
-        Ok(Box::new(CandleBackend::load(config, &weights, device, dtype, Scope::Visible)?))
-    };
     match (options.backend, device) {
+        (BackendChoice::Zero, _) => Ok(Box::new(ZeroBackend::new(config))),
         (BackendChoice::Cpu, DeviceKind::Cuda(_)) => Err(ModelError::Backend(BackendError::Load(format!(
             "the cpu backend does not run on {device}; use --backend candle or --device cpu"
         )))),
-        _ => candle(),
+        (BackendChoice::Cpu | BackendChoice::Auto, DeviceKind::Cpu) => {
+            let packed_dir = options.keep_packed.then(|| options.dir.join(PACKED_FOLDER));
+            let cpu = CpuOptions { threads: options.threads, packed_dir, ..CpuOptions::new(dtype) };
+            Ok(Box::new(CpuBackend::load(config, weights, &cpu)?))
+        }
+        (BackendChoice::Candle, _) | (BackendChoice::Auto, DeviceKind::Cuda(_)) => {
+            Ok(Box::new(CandleBackend::load(config, &weights, device, dtype, Scope::Visible)?))
+        }
     }
 }

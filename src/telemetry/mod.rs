@@ -2,6 +2,8 @@
 //!
 //! Telemetry is below the policy: it knows durations, names and counts, never a request or a model.
 
+pub mod logs;
 pub mod metrics;
 pub mod process;
 pub mod series;
+pub mod traces;

@@ -45,7 +45,9 @@ fn complaints_are_pythons_word_for_word() {
 #[test]
 fn what_python_reads_beyond_the_standard_is_read() {
     assert_eq!(parse(b"-Infinity"), Ok(Json::Float(f64::NEG_INFINITY)));
-    assert!(matches!(parse(b"[NaN]"), Ok(Json::Array(items)) if matches!(items[..], [Json::Float(x)] if x.is_nan())));
+    assert!(
+        matches!(parse(b"[NaN]"), Ok(Json::Array(items)) if matches!(items[..], [Json::Float(x)] if x.is_nan()))
+    );
     assert_eq!(parse(b"1e999"), Ok(Json::Float(f64::INFINITY)));
     assert_eq!(parse(b"18446744073709551617"), Ok(Json::BigInt("18446744073709551617".into())));
     assert_eq!(parse(b"\xef\xbb\xbf 1"), Ok(Json::Int(1)));

@@ -1,0 +1,224 @@
+// The policy page: show the model, send an observation, draw the action. No build step, no library.
+
+const $ = (id) => document.getElementById(id);
+
+const AXES = [
+  { name: 'dx', unit: 'mm', scale: 1000, full: 0.03 },
+  { name: 'dy', unit: 'mm', scale: 1000, full: 0.03 },
+  { name: 'dz', unit: 'mm', scale: 1000, full: 0.03 },
+  { name: 'droll', unit: 'mrad', scale: 1000, full: 0.1 },
+  { name: 'dpitch', unit: 'mrad', scale: 1000, full: 0.1 },
+  { name: 'dyaw', unit: 'mrad', scale: 1000, full: 0.1 },
+];
+
+const STAGES = [
+  ['decode', '#64748b'], ['resize', '#0891b2'], ['queue', '#a16207'],
+  ['tactile', '#be185d'], ['vision', '#1d4ed8'], ['decoder', '#6d28d9'],
+];
+
+const SAMPLES = [
+  { text: 'take the blue cube', camera: 'static/samples/blue-cube.png' },
+  { text: 'lift the red ball', camera: 'static/samples/red-ball.png' },
+  { text: 'pick up the yellow ball', camera: 'static/samples/yellow-ball.png', touch: 'static/samples/yellow-ball-touch.png' },
+];
+
+const chosen = { camera: null, touch: null };
+
+function show(kind, blob) {
+  const view = $(`${kind}-view`);
+  if (view.src) URL.revokeObjectURL(view.src);
+  chosen[kind] = blob;
+  if (blob) view.src = URL.createObjectURL(blob);
+  else view.removeAttribute('src');
+}
+
+function watchDrop(kind) {
+  const area = $(`${kind}-drop`);
+  $(kind).addEventListener('change', (event) => {
+    const [file] = event.target.files;
+    if (file) { show(kind, file); drawCurl(file.name); predict(); }
+  });
+  area.addEventListener('dragover', (event) => { event.preventDefault(); area.classList.add('over'); });
+  area.addEventListener('dragleave', () => area.classList.remove('over'));
+  area.addEventListener('drop', (event) => {
+    event.preventDefault();
+    area.classList.remove('over');
+    const [file] = event.dataTransfer.files;
+    if (file) { show(kind, file); drawCurl(file.name); predict(); }
+  });
+}
+
+async function useSample(sample) {
+  const fetchBlob = async (url) => (url ? (await fetch(url)).blob() : null);
+  show('camera', await fetchBlob(sample.camera));
+  show('touch', await fetchBlob(sample.touch));
+  $('instruction').value = sample.text;
+  drawCurl('camera.png');
+  await predict();
+}
+
+function drawSamples() {
+  for (const sample of SAMPLES) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    const picture = document.createElement('img');
+    picture.src = sample.camera;
+    picture.alt = '';
+    button.append(picture, sample.text);
+    button.addEventListener('click', () => useSample(sample));
+    $('samples').append(button);
+  }
+}
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function row(name, value, from, width, minus, unit) {
+  const line = element('div', 'row');
+  const bar = element('div', unit ? 'bar unit' : 'bar');
+  const fill = element('i', minus ? 'minus' : '');
+  fill.style.left = `${from}%`;
+  fill.style.width = `${width}%`;
+  bar.append(fill);
+  line.append(element('span', 'name', name), bar, element('span', 'value', value));
+  return line;
+}
+
+function drawAction(action) {
+  const rows = AXES.map((axis, index) => {
+    const value = action[index];
+    const share = Math.min(Math.abs(value) / axis.full, 1) * 50;
+    const text = `${(value * axis.scale).toFixed(2)} ${axis.unit}`;
+    return row(axis.name, text, value < 0 ? 50 - share : 50, share, value < 0, false);
+  });
+  const grip = action[6];
+  const share = Math.min(Math.max(grip, 0), 1) * 100;
+  rows.push(row('gripper', `${grip.toFixed(3)} ${grip > 0.5 ? 'closed' : 'open'}`, 0, share, false, true));
+  $('action').replaceChildren(...rows);
+}
+
+function drawTimings(timings, cached, roundTripMs) {
+  const parts = STAGES.filter(([stage]) => timings[stage] > 0);
+  $('timings').replaceChildren(...parts.map(([stage, colour]) => {
+    const part = element('span', '', stage);
+    part.style.flex = `${timings[stage]} 0 0`;
+    part.style.background = colour;
+    part.title = `${stage}: ${timings[stage].toFixed(2)} ms`;
+    return part;
+  }));
+  const total = (timings.total ?? 0).toFixed(2);
+  $('timing-note').textContent = cached
+    ? `Remembered from the same picture. Server ${total} ms, round trip ${roundTripMs.toFixed(1)} ms.`
+    : `Server ${total} ms, round trip ${roundTripMs.toFixed(1)} ms.`;
+}
+
+function drawWarnings(warnings) {
+  $('warnings').replaceChildren(...warnings.map((warning) => element('li', '', warning.message)));
+}
+
+function fail(message) {
+  $('error').textContent = message;
+  $('error').hidden = !message;
+}
+
+async function predict() {
+  if (!chosen.camera) { fail('Choose a camera picture first.'); return false; }
+  const body = new FormData();
+  body.append('image', chosen.camera, 'camera');
+  body.append('instruction', $('instruction').value);
+  if (chosen.touch) {
+    body.append('tactile', chosen.touch, 'touch');
+    body.append('use_dummy_tactile', 'false');
+  }
+  const start = performance.now();
+  try {
+    const response = await fetch('predict', { method: 'POST', body });
+    const answer = await response.json();
+    if (!answer.success) { fail(answer.error ?? JSON.stringify(answer.detail)); return false; }
+    fail('');
+    drawAction(answer.action);
+    drawWarnings(answer.warnings ?? []);
+    drawTimings(answer.metadata.timings_ms ?? {}, answer.metadata.cached, performance.now() - start);
+    return true;
+  } catch (error) {
+    fail(`The server did not answer: ${error.message}`);
+    return false;
+  }
+}
+
+async function repeat() {
+  while ($('repeat').checked) {
+    if (!await predict()) $('repeat').checked = false;
+    await new Promise((resume) => setTimeout(resume, 100));
+  }
+}
+
+function drawCurl(file = 'camera.png') {
+  const text = $('instruction').value || 'take the blue cube';
+  const quoted = text.replaceAll("'", "'\\''");
+  const touch = chosen.touch ? " \\\n  -F tactile=@touch.png -F use_dummy_tactile=false" : '';
+  $('curl').textContent = `curl ${location.origin}/predict \\\n  -F image=@${file} \\\n  -F 'instruction=${quoted}'${touch}`;
+}
+
+function drawModel(model) {
+  const list = [];
+  const add = (term, ...content) => {
+    const detail = element('dd');
+    detail.append(...content);
+    list.push(element('dt', '', term), detail);
+  };
+  const chips = ['image', 'text', 'tactile'].map((input) => {
+    const counts = model.influence[input];
+    const chip = element('span', counts ? 'chip' : 'chip off', input);
+    chip.title = counts ? 'changes the action' : 'cannot change the action of this model';
+    return chip;
+  });
+  add('name', model.id);
+  add('inputs that count', ...chips);
+  add('sequence', `${model.sequence.join(', ')}; read at ${model.readout.replace('_', ' ')}`);
+  add('picture', `${model.image_size} x ${model.image_size} px, touch ${model.tactile_size} x ${model.tactile_size} px`);
+  add('statistics', `${model.stats.id} (${model.stats.sha256})`);
+  add('runs on', `${model.backend.device}, ${model.backend.dtype}, ${model.backend.kernels}, ${model.backend.threads} threads`);
+  add('parameters', `${model.parameters.toLocaleString('en')}, ${model.backend.parameters_used.toLocaleString('en')} in use`);
+  add('golden cases', `${model.golden_cases} passed at load`);
+  $('model').replaceChildren(...list);
+  if (!$('instruction').placeholder) $('instruction').placeholder = model.default_instruction;
+}
+
+async function watch() {
+  const status = $('status');
+  let drawn = '';
+  for (;;) {
+    try {
+      const root = await (await fetch('./', { headers: { accept: 'application/json' } })).json();
+      const model = root.model_description;
+      status.dataset.state = root.state ?? 'ready';
+      status.textContent = model ? `${root.state}: ${model.id} on ${model.backend.device}` : root.state;
+      const key = JSON.stringify(model);
+      if (model && key !== drawn) { drawn = key; drawModel(model); }
+    } catch {
+      status.dataset.state = 'gone';
+      status.textContent = 'the server does not answer';
+    }
+    await new Promise((resume) => setTimeout(resume, 3000));
+  }
+}
+
+watchDrop('camera');
+watchDrop('touch');
+drawSamples();
+drawCurl();
+$('instruction').addEventListener('input', () => drawCurl());
+$('form').addEventListener('submit', (event) => { event.preventDefault(); predict(); });
+$('repeat').addEventListener('change', repeat);
+$('copy').addEventListener('click', async () => {
+  await navigator.clipboard.writeText($('curl').textContent);
+  $('copy').textContent = 'Copied';
+  setTimeout(() => { $('copy').textContent = 'Copy'; }, 1500);
+});
+watch();
+useSample(SAMPLES[0]);
