@@ -1,5 +1,6 @@
 //! The files of `static/`, built into the binary: a server copied to a robot brings its pages along.
 
+use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
@@ -28,4 +29,9 @@ pub fn page(name: &str) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     (headers, file.data).into_response()
+}
+
+/// `GET /static/...`: what the pages refer to.
+pub async fn file(Path(name): Path<String>) -> Response {
+    page(&name)
 }

@@ -76,6 +76,8 @@ pub struct ModelInfo {
     parameters_used: u64,
     /// What does the arithmetic.
     backend: &'static str,
+    /// Threads that do it.
+    threads: usize,
     /// Instruction set or library.
     kernels: String,
     /// Bytes of weights held.
@@ -98,6 +100,7 @@ impl From<&ModelDescription> for ModelInfo {
             parameters: model.parameters,
             parameters_used: model.backend.parameters_used,
             backend: model.backend.name,
+            threads: model.backend.threads,
             kernels: model.backend.kernels.clone(),
             weight_bytes: model.backend.weight_bytes,
             golden_cases: model.golden_cases,
@@ -125,7 +128,7 @@ fn readout_name(readout: Readout) -> &'static str {
 
 /// What serves here, and which inputs can change an action.
 ///
-/// A browser (`Accept: text/html`) gets a page instead, a websocket upgrade openpi's wire.
+/// A browser (`Accept: text/html`) gets a page instead, and a websocket upgrade the openpi wire.
 #[utoipa::path(
     get, path = "/", tag = "server",
     responses(
@@ -134,8 +137,8 @@ fn readout_name(readout: Readout) -> &'static str {
     )
 )]
 pub async fn root(
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     State(state): State<AppState>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     headers: HeaderMap,
 ) -> Response {
     if let Ok(upgrade) = upgrade {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::state::AppState;
 use super::{
-    error, fallback, health, openapi, openpi, openvla, predict, predict_isaac, roboeval, root, stats,
+    assets, error, fallback, health, openapi, openpi, openvla, predict, predict_isaac, roboeval, root, stats,
 };
 
 /// The whole edge. A route added through `routes!` is in the OpenAPI document too.
@@ -32,9 +33,10 @@ pub fn router(state: AppState) -> Router {
         .merge(openvla::routes())
         .split_for_parts();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
-    let no_route = move |method: Method, uri: Uri| async move { fallback::no_route(&paths, &method, &uri) };
+    let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
     router
         .merge(openapi::routes(document))
+        .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
         .layer(middleware::from_fn(fallback::methods))
         .layer(CatchPanicLayer::custom(panicked))
