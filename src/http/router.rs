@@ -9,6 +9,7 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
+use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,14 +35,15 @@ pub fn router(state: AppState) -> Router {
         .split_for_parts();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
     let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
-    router
+    let routes = router
         .merge(openapi::routes(document))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
-        .layer(middleware::from_fn(fallback::methods))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
-        .with_state(state)
+        .with_state(state);
+    // A layer of the router itself would run behind the choice of the method.
+    Router::new().fallback_service(middleware::from_fn(fallback::methods).layer(routes))
 }
 
 /// A bug, answered instead of a hang-up.

@@ -5,3 +5,4 @@ mod golden;
 mod resnet;
 mod server;
 mod service;
+mod transcripts;
