@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
@@ -33,15 +33,14 @@ pub fn router(state: AppState) -> Router {
         .merge(openvla::routes())
         .split_for_parts();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
-    let no_route = move |method: Method, uri: Uri| async move { fallback::no_route(&paths, &method, &uri) };
+    let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
     router
         .merge(openapi::routes(document))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
         .layer(middleware::from_fn(fallback::methods))
         .layer(CatchPanicLayer::custom(panicked))
-        // Bodies are limited where they are read, with an answer in the wire's own shape.
-        .layer(DefaultBodyLimit::disable())
+        .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
         .with_state(state)
 }
 

@@ -8,13 +8,13 @@
 mod answer;
 mod payload;
 
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::body;
 use super::openpi::ROBOT_ID_HEADER;
 use super::state::AppState;
 use crate::policy::description::ModelDescription;
@@ -46,7 +46,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
         (status = 503, description = "Loading, overloaded or stopping")
     )
 )]
-async fn act(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Response {
+async fn act(State(state): State<AppState>, headers: HeaderMap, request: Request) -> Response {
+    let body = match body::read(request.into_body(), &headers, &state.options).await {
+        Ok(body) => body,
+        Err(failure) => return answer::refused(&failure),
+    };
     let limits = state.service.limits();
     let parsed = if body.len() <= PARSE_INLINE_BYTES {
         payload::parse(&body, &limits)
@@ -58,7 +62,7 @@ async fn act(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> 
         Ok(act) => act,
         Err(error) => {
             crate::telemetry::metrics::observe_request("act", error.code(), std::time::Duration::ZERO);
-            return answer::error(error.status(), error.code(), &error.to_string(), None);
+            return answer::error(error.status(), error.code(), &error.to_string());
         }
     };
     if request.robot_id.is_none() {
@@ -70,7 +74,7 @@ async fn act(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> 
     }
     match state.service.predict(request).await {
         Ok(prediction) => answer::action(&prediction, form),
-        Err(error) => answer::refused(&error),
+        Err(error) => answer::refused(&error.into()),
     }
     .into_response()
 }
