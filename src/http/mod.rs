@@ -1,6 +1,11 @@
 //! The REST and websocket edge: bytes in, typed requests to the policy, bytes out.
 
+pub mod admin;
+pub mod auth;
+pub mod cors;
 pub mod json_numpy;
+pub mod listener;
+pub mod metrics;
 pub mod msgpack;
 pub mod ndarray;
 pub mod openpi;
