@@ -16,7 +16,8 @@ use utoipa_axum::routes;
 
 use super::state::AppState;
 use super::{
-    assets, error, fallback, health, openapi, openpi, openvla, predict, predict_isaac, roboeval, root, stats,
+    admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict, predict_isaac,
+    roboeval, root, stats,
 };
 
 /// The whole edge. A route added through `routes!` is in the OpenAPI document too.
@@ -31,6 +32,8 @@ pub fn router(state: AppState) -> Router {
         .routes(routes!(roboeval::reset))
         .merge(openpi::routes())
         .merge(openvla::routes())
+        .merge(metrics::routes())
+        .merge(admin::routes())
         .split_for_parts();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
     let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
@@ -38,7 +41,9 @@ pub fn router(state: AppState) -> Router {
         .merge(openapi::routes(document))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
         .layer(middleware::from_fn(fallback::methods))
+        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
         .with_state(state)
