@@ -128,7 +128,13 @@ pub const KEYS: &[Key] = &[
     key!(positive "header_timeout", "TIME", http.header_timeout, "A request's head must have arrived after this long"),
     key!("cors", "ORIGIN,..", http.cors, "Web origins that may call; * for all"),
     key!("token", "TOKEN", http.token, "Bearer token callers must send; better in a file", secret),
-    key!("admin", "BOOL", http.admin, "Serve the admin routes (hot swap of the model)", switch),
+    key!(
+        "admin_token",
+        "TOKEN",
+        http.admin_token,
+        "Bearer token of the admin routes (hot swap), off without one; better in a file",
+        secret
+    ),
     key!("shutdown_grace", "TIME", http.shutdown_grace, "Time running requests get to finish at shutdown"),
     key!("record", "DIR", record.dir, "Record requests and answers there"),
     key!("record_images", "HOW", record.images, "What a recording keeps of pictures: full, hash or none"),
