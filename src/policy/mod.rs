@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod model;
 pub mod plan;
 pub mod preprocess;
+pub mod random;
 pub mod request;
 pub mod scheduler;
 pub mod service;

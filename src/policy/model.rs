@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::backend::{Backend, BackendError, DeviceKind, Dtype};
 use super::candle::{CandleBackend, Scope};
 use super::config::{ConfigError, ModelConfig};
+use super::cpu::{CpuBackend, CpuOptions};
 use super::description::ModelDescription;
 use super::golden::{self, GoldenError, GoldenReport};
 use super::image::DecodeLimits;
@@ -16,6 +17,9 @@ use super::tensors::expected_tensors;
 use super::tokenizer::{Tokenizer, TokenizerError};
 use super::weights::{Stored, Weights, WeightsError};
 use super::zero::ZeroBackend;
+
+/// Where packed weights are kept, inside the model folder.
+const PACKED_FOLDER: &str = ".neuro";
 
 /// Why a model folder was refused. One line each.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -257,14 +261,18 @@ fn build_backend(
     device: DeviceKind,
     dtype: Dtype,
 ) -> Result<Box<dyn Backend>, ModelError> {
-    let candle = || -> Result<Box<dyn Backend>, ModelError> {
-        Ok(Box::new(CandleBackend::load(config, &weights, device, dtype, Scope::Visible)?))
-    };
     match (options.backend, device) {
+        (BackendChoice::Zero, _) => Ok(Box::new(ZeroBackend::new(config))),
         (BackendChoice::Cpu, DeviceKind::Cuda(_)) => Err(ModelError::Backend(BackendError::Load(format!(
             "the cpu backend does not run on {device}; use --backend candle or --device cpu"
         )))),
-        (BackendChoice::Zero, _) => Ok(Box::new(ZeroBackend::new(config))),
-        _ => candle(),
+        (BackendChoice::Cpu | BackendChoice::Auto, DeviceKind::Cpu) => {
+            let packed_dir = options.keep_packed.then(|| options.dir.join(PACKED_FOLDER));
+            let cpu = CpuOptions { threads: options.threads, packed_dir, ..CpuOptions::new(dtype) };
+            Ok(Box::new(CpuBackend::load(config, weights, &cpu)?))
+        }
+        (BackendChoice::Candle, _) | (BackendChoice::Auto, DeviceKind::Cuda(_)) => {
+            Ok(Box::new(CandleBackend::load(config, &weights, device, dtype, Scope::Visible)?))
+        }
     }
 }

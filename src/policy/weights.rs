@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 
-use super::kernels::map::map_file;
+use super::kernels::map::{map_file, release};
 use super::tensors::TensorSpec;
 
 /// Bytes of a file's data that one sample of the fingerprint reads.
@@ -283,6 +283,15 @@ impl Weights {
         let bytes = self.files.get(entry.file).and_then(|file| file.map.get(entry.bytes.clone()));
         let bytes = bytes.ok_or_else(|| WeightsError::Missing(name.to_owned()))?;
         Ok(WeightView { stored, shape: &entry.shape, bytes })
+    }
+
+    /// Lets the system take back the memory through which a tensor was read; reading it again is allowed.
+    pub fn release(&self, name: &str) {
+        if let Some(entry) = self.index.get(name)
+            && let Some(file) = self.files.get(entry.file)
+        {
+            release(&file.map, entry.bytes.clone());
+        }
     }
 
     /// One tensor as f32, refused when a number in it is NaN or infinite.

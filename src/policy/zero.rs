@@ -35,7 +35,8 @@ impl Backend for ZeroBackend {
     }
 
     fn infer(&mut self, batch: &[Input]) -> Vec<Result<Inference, BackendError>> {
-        let zero = Inference { action_norm: [0.0; ACTION_DIM], stages: StageTimes::default(), reused_tokens: 0 };
+        let zero =
+            Inference { action_norm: [0.0; ACTION_DIM], stages: StageTimes::default(), reused_tokens: 0 };
         batch.iter().map(|input| check_input(&self.config, input).map(|()| zero.clone())).collect()
     }
 }

@@ -15,7 +15,9 @@ pub enum Base64Error {
         at: usize,
     },
     /// One character of the alphabet is left over: six bits are less than a byte.
-    #[error("invalid base64 text: number of data characters ({characters}) cannot be 1 more than a multiple of 4")]
+    #[error(
+        "invalid base64 text: number of data characters ({characters}) cannot be 1 more than a multiple of 4"
+    )]
     LoneCharacter {
         /// Characters of the alphabet found.
         characters: usize,
@@ -172,7 +174,10 @@ mod tests {
     #[test]
     fn errors_say_what_is_missing() {
         let said = |text: &str| decode_base64(text).unwrap_err().to_string();
-        assert_eq!(said("QUJDQ"), "invalid base64 text: number of data characters (5) cannot be 1 more than a multiple of 4");
+        assert_eq!(
+            said("QUJDQ"),
+            "invalid base64 text: number of data characters (5) cannot be 1 more than a multiple of 4"
+        );
         assert_eq!(said("QQ="), "incorrect base64 padding: 2 data characters need 2 '=' at the end");
         assert_eq!(said("QUJ"), "incorrect base64 padding: 3 data characters need 1 '=' at the end");
         assert_eq!(said("QUé="), "base64 text should contain only ASCII characters, found one at byte 2");

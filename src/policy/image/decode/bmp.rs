@@ -23,7 +23,11 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Rgb8, ImageError> {
         }
         _ => rows(data, &header).ok_or_else(|| {
             let needed = start + header.row_bytes() * height;
-            truncated(Format::Bmp, bytes, format_args!("{width}x{height} at {} bits needs {needed}", header.bits))
+            truncated(
+                Format::Bmp,
+                bytes,
+                format_args!("{width}x{height} at {} bits needs {needed}", header.bits),
+            )
         })?,
     };
     if !header.top_down {
@@ -129,7 +133,16 @@ impl Header {
             pixels_at = after_header + if bits <= 8 { colours * entry } else { 0 };
         }
         let size = u32::try_from(height.unsigned_abs()).unwrap_or(u32::MAX);
-        Ok(Self { width, height: size, top_down: height < 0, bits, compression, layout, palette: table, pixels_at })
+        Ok(Self {
+            width,
+            height: size,
+            top_down: height < 0,
+            bits,
+            compression,
+            layout,
+            palette: table,
+            pixels_at,
+        })
     }
 
     /// Bytes of a stored row: padded to four.

@@ -20,8 +20,12 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Rgb8, ImageError> {
         .next_frame_info()
         .map_err(named)?
         .ok_or_else(|| broken(Format::Gif, "it holds no picture"))?;
-    let (left, top, frame_width, frame_height) =
-        (usize::from(frame.left), usize::from(frame.top), usize::from(frame.width), usize::from(frame.height));
+    let (left, top, frame_width, frame_height) = (
+        usize::from(frame.left),
+        usize::from(frame.top),
+        usize::from(frame.width),
+        usize::from(frame.height),
+    );
     let transparent = frame.transparent;
 
     // The screen grows to hold the frame; what the frame leaves open shows the transparent colour or the first.

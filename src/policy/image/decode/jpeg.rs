@@ -15,10 +15,8 @@ const SCANS_AT_FULL_SIZE: u64 = 16;
 
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Rgb8, ImageError> {
     let scans = count_scans(bytes)?;
-    let options = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX);
+    let options =
+        DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| broken(Format::Jpeg, error))?;
     let (width, height) = decoder.dimensions().unwrap_or_default();
@@ -49,7 +47,8 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Rgb8, ImageError> {
 fn four_inks(samples: &[u8], space: ColorSpace) -> Vec<u8> {
     let (pixels, _) = samples.as_chunks::<4>();
     let inks = |&[a, b, c, k]: &[u8; 4]| {
-        let [c, m, y] = if space == ColorSpace::YCCK { ycc_to_rgb(a, b, c) } else { [a, b, c].map(|v| 255 - v) };
+        let [c, m, y] =
+            if space == ColorSpace::YCCK { ycc_to_rgb(a, b, c) } else { [a, b, c].map(|v| 255 - v) };
         [c, m, y, 255 - k]
     };
     pixels.iter().flat_map(|pixel| cmyk_to_rgb(inks(pixel))).collect()

@@ -4,14 +4,15 @@ use std::io::{Cursor, ErrorKind};
 
 use ::png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 
-use super::samples::{expand_grey, expand_palette, first_as_grey, first_three, palette, stretch_grey, unpack};
+use super::samples::{
+    expand_grey, expand_palette, first_as_grey, first_three, palette, stretch_grey, unpack,
+};
 use super::{broken, truncated};
 use crate::policy::image::{DecodeLimits, Format, ImageError, Rgb8};
 
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Rgb8, ImageError> {
     let named = |error| explain(error, bytes);
-    let mut decoder =
-        Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: limits.scratch_bytes() });
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: limits.scratch_bytes() });
     decoder.set_transformations(Transformations::IDENTITY);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);

@@ -41,9 +41,9 @@ pub fn unpack(packed: &[u8], width: usize, bits: u8) -> Vec<u8> {
     let mask = (1_u8 << bits) - 1;
     let mut out = Vec::with_capacity(packed.len() * per_byte);
     for row in packed.chunks_exact(width.div_ceil(per_byte)) {
-        let samples = row.iter().flat_map(|&byte| {
-            (0..per_byte).map(move |i| (byte >> (8 - usize::from(bits) * (i + 1))) & mask)
-        });
+        let samples = row
+            .iter()
+            .flat_map(|&byte| (0..per_byte).map(move |i| (byte >> (8 - usize::from(bits) * (i + 1))) & mask));
         out.extend(samples.take(width));
     }
     out

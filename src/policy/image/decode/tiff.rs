@@ -39,9 +39,8 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Rgb8, ImageError> {
         return Err(unsupported(Format::Tiff, format_args!("{} planes of {width}x{height}", layout.planes)));
     }
     let size = (width as usize, height as usize);
-    let samples = Samples::from(stored, white_is_zero).ok_or_else(|| {
-        unsupported(Format::Tiff, format_args!("{colour:?} in {:?}", layout.sample_format))
-    })?;
+    let samples = Samples::from(stored, white_is_zero)
+        .ok_or_else(|| unsupported(Format::Tiff, format_args!("{colour:?} in {:?}", layout.sample_format)))?;
     let samples = if layout.planes > 1 { samples.interleaved(size.0 * size.1) } else { samples };
     let premultiplied = extra.first() == Some(&ExtraSamples::AssociatedAlpha.to_u16());
     let colour = if is_palette { ColorType::Palette(colour.bit_depth()) } else { colour };
@@ -158,14 +157,16 @@ fn to_rgb(
             grey.into_iter().flat_map(|value| [value.min(255) as u8; 3]).collect()
         }
         (ColorType::Gray(16 | 32), Samples::Clipped(grey)) => expand_grey(&grey),
-        (ColorType::GrayA(8) | ColorType::Multiband { bit_depth: 8, num_samples: 2 }, Samples::Bytes(pairs)) => {
-            first_as_grey(&pairs, 2)
-        }
+        (
+            ColorType::GrayA(8) | ColorType::Multiband { bit_depth: 8, num_samples: 2 },
+            Samples::Bytes(pairs),
+        ) => first_as_grey(&pairs, 2),
         (ColorType::Palette(bits @ (1 | 2 | 4 | 8)), Samples::Bytes(packed)) => {
             let (entries, _) = colour_map.split_at_checked(colour_map.len() / 3 * 3)?;
             let mut channels = entries.chunks_exact((entries.len() / 3).max(1));
             let (red, green, blue) = (channels.next()?, channels.next()?, channels.next()?);
-            let colours = red.iter().zip(green).zip(blue).map(|((r, g), b)| [*r, *g, *b].map(|v| (v >> 8) as u8));
+            let colours =
+                red.iter().zip(green).zip(blue).map(|((r, g), b)| [*r, *g, *b].map(|v| (v >> 8) as u8));
             expand_palette(&unpack(&packed, width, bits), &palette(colours))
         }
         (ColorType::RGB(8), Samples::Bytes(samples)) => samples,
@@ -225,7 +226,9 @@ fn explain(error: TiffError, bytes: &[u8]) -> ImageError {
             truncated(Format::Tiff, bytes, "its picture data is not complete")
         }
         TiffError::UnsupportedError(error) => unsupported(Format::Tiff, error),
-        TiffError::LimitsExceeded => unsupported(Format::Tiff, "its strips or tables are over the memory limit"),
+        TiffError::LimitsExceeded => {
+            unsupported(Format::Tiff, "its strips or tables are over the memory limit")
+        }
         other => broken(Format::Tiff, other),
     }
 }
