@@ -2,11 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use crate::config::{Backend, Device, Dtype, ModelSettings, ServeConfig, Stats};
+use crate::config::{Backend, Device, Dtype, ModelSettings, RecordSettings, ServeConfig, Stats};
 use crate::http::HttpOptions;
 use crate::policy::backend::{DeviceKind, Dtype as WeightType};
 use crate::policy::image::DecodeLimits;
 use crate::policy::model::{BackendChoice, DeviceChoice, LoadOptions, StatsChoice};
+use crate::policy::recording::{RecordOptions, Recorder};
 use crate::policy::service::ServiceOptions;
 
 /// What a picture may cost.
@@ -38,6 +39,7 @@ pub fn load(config: &ServeConfig) -> LoadOptions {
             Backend::Auto => BackendChoice::Auto,
             Backend::Cpu => BackendChoice::Cpu,
             Backend::Candle => BackendChoice::Candle,
+            Backend::Zero => BackendChoice::Zero,
         },
         threads: threads.map(NonZeroUsize::get),
         stats: match stats {
@@ -50,10 +52,18 @@ pub fn load(config: &ServeConfig) -> LoadOptions {
     }
 }
 
+/// What to record, if anything.
+#[must_use]
+pub fn record(config: &ServeConfig) -> Option<RecordOptions> {
+    let RecordSettings { dir, images, text, rotate_bytes, limit_bytes } = config.record.clone();
+    dir.map(|dir| RecordOptions { dir, images, text, rotate_bytes, limit_bytes })
+}
+
 /// How requests wait.
 #[must_use]
-pub fn service(config: &ServeConfig) -> ServiceOptions {
+pub fn service(config: &ServeConfig, recorder: Option<Recorder>) -> ServiceOptions {
     ServiceOptions {
+        recorder,
         max_waiting: config.queue.size,
         default_deadline: config.queue.deadline,
         cache_entries: config.queue.cache,

@@ -54,11 +54,15 @@ pub fn run(args: &PredictArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let prediction = runtime.block_on(async {
         let _traces = logs::start(&config.telemetry).or_exit(Exit::Usage)?;
-        let service = PolicyService::start(options::service(&config));
+        let service = PolicyService::start(options::service(&config, None));
         service.load(options::load(&config)).await.or_exit(Exit::Model)?;
         service.predict(request).await.or_exit(Exit::Failed)
     })?;
-    if args.json { say(&as_json(&prediction).to_string())? } else { print(&prediction)? }
+    if args.json {
+        say(&as_json(&prediction).to_string())?
+    } else {
+        print(&prediction)?
+    }
     Ok(Exit::Ok)
 }
 

@@ -23,11 +23,15 @@ use super::signals::Signals;
 use crate::config::{Effective, KEYS, ServeConfig, Source};
 use crate::http::{AppState, router};
 use crate::policy::description::ModelDescription;
+use crate::policy::recording::Recorder;
 use crate::policy::service::PolicyService;
 use crate::telemetry::{logs, metrics};
 
 /// How long blocked threads (a model half read) may hold up the end of the process.
 const THREADS_GRACE: Duration = Duration::from_millis(100);
+
+/// How long the recorder gets to write what is waiting.
+const RECORDER_GRACE: Duration = Duration::from_secs(5);
 
 /// Flags of `neuro serve`.
 #[derive(Debug, Args)]
@@ -42,7 +46,8 @@ pub struct ServeArgs {
 /// With [`Exit::Usage`], [`Exit::Model`] or [`Exit::Listen`].
 pub fn run(args: &ServeArgs) -> Outcome {
     let effective = args.settings.load()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("neuro-async").enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name("neuro-async").enable_all().build()?;
     let outcome = runtime.block_on(async {
         let _traces = logs::start(&effective.config.telemetry).or_exit(Exit::Usage)?;
         metrics::install().or_exit(Exit::Failed)?;
@@ -54,17 +59,34 @@ pub fn run(args: &ServeArgs) -> Outcome {
 }
 
 async fn serve(config: &ServeConfig) -> Outcome {
+    let recorder = options::record(config).map(|options| {
+        let doing = format!("cannot record into {}", options.dir.display());
+        Recorder::start(options).or_exit_with(Exit::Usage, doing)
+    });
+    let recorder = recorder.transpose()?;
+    let outcome = until_stopped(config, recorder.clone()).await;
+    if let Some(recorder) = recorder {
+        let written = tokio::task::spawn_blocking(move || recorder.finish(RECORDER_GRACE)).await;
+        if !written.unwrap_or(false) {
+            warn!("the last requests were not recorded");
+        }
+    }
+    outcome
+}
+
+async fn until_stopped(config: &ServeConfig, recorder: Option<Recorder>) -> Outcome {
     let mut signals = Signals::catch()?;
     let address = config.http.address();
     let listener =
         TcpListener::bind(address).await.or_exit_with(Exit::Listen, format!("cannot listen on {address}"))?;
-    let service = PolicyService::start(options::service(config));
+    let service = PolicyService::start(options::service(config, recorder));
     let mut server = Server::start(listener, &service, config)?;
     say(&format!("neuro listening on http://{}", server.address))?;
 
     tokio::select! {
         loaded = service.load(options::load(config)) => {
-            announce(&loaded.or_exit(Exit::Model)?)?;
+            let model = loaded.or_exit(Exit::Model)?;
+            announce(&model)?;
         }
         ended = &mut server.task => return Err(stopped(ended)),
         signal = signals.next() => {

@@ -61,8 +61,8 @@ impl<S: FlagSet> SettingFlags<S> {
         if let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) {
             loader = loader.file(&path)?;
         }
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let flags = self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         loader.environment(environment)?.flags(flags)?.finish()
     }
@@ -72,12 +72,21 @@ fn argument(name: String, value: &'static str, help: String, switch: bool) -> Ar
     let flag = name.replace('_', "-");
     let arg = Arg::new(name).long(flag).value_name(value).help(help).help_heading("Settings");
     let arg = arg.action(ArgAction::Set);
-    if switch { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg.num_args(1) }
+    if switch {
+        arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        arg.num_args(1)
+    }
 }
 
 impl<S: FlagSet> Args for SettingFlags<S> {
     fn augment_args(command: Command) -> Command {
-        let config = argument(CONFIG.to_owned(), "FILE", format!("TOML file of settings [env: {CONFIG_VARIABLE}]"), false);
+        let config = argument(
+            CONFIG.to_owned(),
+            "FILE",
+            format!("TOML file of settings [env: {CONFIG_VARIABLE}]"),
+            false,
+        );
         let mut command = command.arg(config);
         for key in KEYS.iter().filter(|key| S::takes(key)) {
             let help = format!("{} [env: {}]", key.help, key.variable());

@@ -103,7 +103,12 @@ pub const KEYS: &[Key] = &[
     key!("models", "DIR,..", model.roots, "Folders whose sub-folders are models"),
     key!("device", "DEVICE", model.device, "auto, cpu, cuda or cuda:N"),
     key!("dtype", "DTYPE", model.dtype, "Number format of the weights: auto, f32, bf16, f16 or int8"),
-    key!("backend", "NAME", model.backend, "Implementation: auto, cpu (packed kernels) or candle"),
+    key!(
+        "backend",
+        "NAME",
+        model.backend,
+        "Implementation: auto, cpu (packed kernels), candle, or zero (no network, for measuring)"
+    ),
     key!("threads", "N", model.threads, "Threads that compute; all cores by default"),
     key!("stats", "FILE", model.stats, "Action statistics: folder, identity, or a file"),
     key!(

@@ -267,7 +267,13 @@ words!(
     "float16" => Dtype::F16,
     "fp16" => Dtype::F16
 );
-words!(Backend, Backend::Auto => "auto", Backend::Cpu => "cpu", Backend::Candle => "candle");
+words!(
+    Backend,
+    Backend::Auto => "auto",
+    Backend::Cpu => "cpu",
+    Backend::Candle => "candle",
+    Backend::Zero => "zero"
+);
 words!(LogFormat, LogFormat::Human => "human", LogFormat::Json => "json");
 words!(Redaction, Redaction::Full => "full", Redaction::Hash => "hash", Redaction::None => "none");
 

@@ -69,7 +69,10 @@ fn report(model: &LoadedModel) -> Vec<(&'static str, String)> {
     vec![
         ("model", format!("{} ({})", about.id, about.path)),
         ("weights", about.weights.clone()),
-        ("parameters", format!("{}, of which {} take part in an action", about.parameters, backend.parameters_used)),
+        (
+            "parameters",
+            format!("{}, of which {} take part in an action", about.parameters, backend.parameters_used),
+        ),
         ("memory", memory),
         (
             "runs on",
@@ -83,7 +86,10 @@ fn report(model: &LoadedModel) -> Vec<(&'static str, String)> {
                 backend.max_batch
             ),
         ),
-        ("sequence", format!("{}; picture {} px, touch {} px", parts.join(", "), about.image_size, about.tactile_size)),
+        (
+            "sequence",
+            format!("{}; picture {} px, touch {} px", parts.join(", "), about.image_size, about.tactile_size),
+        ),
         ("influence", influence(model)),
         ("default text", about.default_instruction.clone()),
         ("statistics", format!("{} {}", about.stats.id, about.stats.sha256)),

@@ -26,7 +26,8 @@ pub struct ListArgs {
 /// # Errors
 /// When a folder to look in cannot be read.
 pub fn run(args: &ListArgs) -> Outcome {
-    let roots = if args.dirs.is_empty() { args.settings.load()?.config.model.roots } else { args.dirs.clone() };
+    let roots =
+        if args.dirs.is_empty() { args.settings.load()?.config.model.roots } else { args.dirs.clone() };
     for root in &roots {
         for dir in models(root)? {
             say(&line(&dir))?;
@@ -43,7 +44,8 @@ fn models(root: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
     let entries = std::fs::read_dir(root)
         .map_err(|error| anyhow::anyhow!("cannot look for models in {}: {error}", root.display()))?;
-    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| is_model(path)).collect();
+    let mut found: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| is_model(path)).collect();
     found.sort();
     Ok(found)
 }
