@@ -59,9 +59,9 @@ pub fn run(args: &PredictArgs) -> Outcome {
         service.predict(request).await.or_exit(Exit::Failed)
     })?;
     if args.json {
-        say(&as_json(&prediction).to_string())?
+        say(&as_json(&prediction).to_string())?;
     } else {
-        print(&prediction)?
+        print(&prediction)?;
     }
     Ok(Exit::Ok)
 }

@@ -34,16 +34,11 @@ impl Effective {
 }
 
 /// Collects the layers in order.
+#[derive(Default)]
 pub struct Loader {
     config: ServeConfig,
     sources: BTreeMap<&'static str, Source>,
     secret_files: BTreeMap<&'static str, (PathBuf, Source)>,
-}
-
-impl Default for Loader {
-    fn default() -> Self {
-        Self { config: ServeConfig::default(), sources: BTreeMap::new(), secret_files: BTreeMap::new() }
-    }
 }
 
 impl Loader {

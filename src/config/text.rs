@@ -184,7 +184,7 @@ impl Text for u64 {
 
     fn show(&self) -> String {
         for (scale, unit) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
-            if *self >= scale && self % scale == 0 {
+            if *self >= scale && self.is_multiple_of(scale) {
                 return format!("{}{unit}", self / scale);
             }
         }

@@ -50,6 +50,6 @@ async fn swap(args: &SwapArgs) -> Outcome {
         return Ok(Exit::Ok);
     }
     let exit = if status.as_u16() == 422 { Exit::Model } else { Exit::Failed };
-    let reason = body.get("detail").and_then(Value::as_str).map_or(text.clone(), ToOwned::to_owned);
+    let reason = body.get("detail").and_then(Value::as_str).unwrap_or(&text);
     Err(Failure { exit, error: anyhow::anyhow!("{url} answered {status}: {reason}") })
 }
