@@ -1,10 +1,56 @@
 //! Every route in one place.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, Uri};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::state::AppState;
+use super::{
+    admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict, predict_isaac,
+    roboeval, root, stats,
+};
 
-/// The whole edge.
+/// The whole edge. A route added through `routes!` is in the OpenAPI document too.
 pub fn router(state: AppState) -> Router {
-    Router::new().with_state(state)
+    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(root::root))
+        .routes(routes!(health::health))
+        .routes(routes!(stats::stats))
+        .routes(routes!(predict::predict))
+        .routes(routes!(predict_isaac::predict_isaac))
+        .routes(routes!(roboeval::info))
+        .routes(routes!(roboeval::reset))
+        .merge(openpi::routes())
+        .merge(openvla::routes())
+        .merge(metrics::routes())
+        .merge(admin::routes())
+        .split_for_parts();
+    let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
+    let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
+    router
+        .merge(openapi::routes(document))
+        .route("/static/{*path}", get(assets::file))
+        .fallback(no_route)
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
+        .layer(middleware::from_fn(fallback::methods))
+        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
+        .with_state(state)
+}
+
+/// A bug, answered instead of a hang-up.
+#[allow(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
+fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    error::detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
