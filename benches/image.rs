@@ -2,6 +2,8 @@
 //!
 //! `benches/peers/pillow_resize.py` prints what Pillow takes for the same sizes.
 
+#![allow(clippy::expect_used, reason = "a bench that cannot make its input should stop")]
+
 use std::hint::black_box;
 use std::time::Duration;
 
