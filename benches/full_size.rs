@@ -91,10 +91,8 @@ fn rounds() -> usize {
 
 /// The model whose weights all implementations share; written once, kept for the next run.
 fn model(like: Like) -> PathBuf {
-    let root = std::env::var_os("NEURO_BENCH_MODELS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-models"),
-        PathBuf::from,
-    );
+    let root = std::env::var_os("NEURO_BENCH_MODELS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-models"), PathBuf::from);
     let dir = root.join(like.name());
     if !dir.join("config.json").exists() {
         std::fs::create_dir_all(&root).unwrap();
@@ -151,7 +149,8 @@ fn compare() {
             }
         }
         for (index, (name, steps)) in lines.iter().enumerate() {
-            let (cpu, wall) = (median(steps, |step| step.cpu_seconds), median(steps, |step| step.wall_seconds));
+            let (cpu, wall) =
+                (median(steps, |step| step.cpu_seconds), median(steps, |step| step.wall_seconds));
             let (peak, weights) = match index {
                 0 => (ours.peak_bytes(), ours.ready.split_whitespace().nth(1).unwrap_or("0").to_owned()),
                 _ => (theirs.as_ref().map_or(0, Peer::peak_bytes), "0".to_owned()),
@@ -201,7 +200,9 @@ fn warm_start(dir: &Path) {
     let first = ours.step("lean").wall_seconds;
     let second = ours.step("lean").wall_seconds;
     println!("\n| warm start (bf16) | s |\n|---|---|");
-    println!("| process start to loaded | {ready:.2} |\n| first step | {first:.2} |\n| a later step | {second:.2} |");
+    println!(
+        "| process start to loaded | {ready:.2} |\n| first step | {first:.2} |\n| a later step | {second:.2} |"
+    );
 }
 
 /// Answers `step` lines with the cpu backend.

@@ -1,30 +1,58 @@
 //! Every route in one place.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::{State, WebSocketUpgrade};
-use axum::http::HeaderMap;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
+use axum::response::Response;
 use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::state::AppState;
-use super::{admin, auth, cors, metrics, openpi, openvla};
+use super::{
+    admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict,
+    predict_isaac, roboeval, root, stats,
+};
 
-/// The whole edge.
+/// The whole edge. A route added through `routes!` is in the OpenAPI document too.
 pub fn router(state: AppState) -> Router {
-    let root = |ws: WebSocketUpgrade, State(state): State<AppState>, headers: HeaderMap| async move {
-        openpi::upgrade(ws, state, &headers)
-    };
-    let (router, _api) = OpenApiRouter::new()
+    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(root::root))
+        .routes(routes!(health::health))
+        .routes(routes!(stats::stats))
+        .routes(routes!(predict::predict))
+        .routes(routes!(predict_isaac::predict_isaac))
+        .routes(routes!(roboeval::info))
+        .routes(routes!(roboeval::reset))
         .merge(openpi::routes())
         .merge(openvla::routes())
         .merge(metrics::routes())
         .merge(admin::routes())
         .split_for_parts();
-    let cors = cors::layer(&state.options.cors_origins);
+    let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
+    let no_route = move |method: Method, uri: Uri| async move { fallback::no_route(&paths, &method, &uri) };
     router
-        .route("/", get(root))
+        .merge(openapi::routes(document))
+        .route("/static/{*path}", get(assets::file))
+        .fallback(no_route)
+        .layer(middleware::from_fn(fallback::methods))
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
-        .layer(tower::util::option_layer(cors))
+        .layer(CatchPanicLayer::custom(panicked))
+        // Bodies are limited where they are read, with an answer in the wire's own shape.
+        .layer(DefaultBodyLimit::disable())
+        // Outermost: a browser asks with OPTIONS and without a token.
+        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
         .with_state(state)
+}
+
+/// A bug, answered instead of a hang-up.
+#[allow(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
+fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    error::detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }

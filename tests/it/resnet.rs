@@ -59,8 +59,7 @@ fn the_tactile_encoder_is_the_published_resnet18_at_its_width() {
         cancel: CancelFlag::default(),
     };
     let weights = Weights::open(dir.path()).unwrap();
-    let mut ours =
-        CandleBackend::load(&config, &weights, DeviceKind::Cpu, Dtype::F32, Scope::Whole).unwrap();
+    let mut ours = CandleBackend::load(&config, &weights, DeviceKind::Cpu, Dtype::F32, Scope::Whole).unwrap();
     let trace = ours.trace(&input).unwrap();
 
     let file = candle_core::safetensors::load(dir.path().join("model.safetensors"), &Device::Cpu).unwrap();
