@@ -7,8 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -18,6 +17,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth;
+use super::body;
+use super::error::Failure;
 use super::state::AppState;
 use crate::policy::description::ModelDescription;
 use crate::policy::model::LoadOptions;
@@ -83,24 +84,22 @@ async fn current(State(state): State<AppState>, headers: HeaderMap) -> Response 
         (status = 503, description = "The server is shutting down")
     )
 )]
-async fn swap(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Response {
-    match change(&state, &headers, &body).await {
+async fn swap(State(state): State<AppState>, request: Request) -> Response {
+    match change(&state, request).await {
         Ok(model) => axum::Json(&*model).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn change(
-    state: &AppState,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Arc<ModelDescription>, Refusal> {
-    admit(state, headers)?;
+async fn change(state: &AppState, request: Request) -> Result<Arc<ModelDescription>, Refusal> {
+    let (head, body) = request.into_parts();
+    admit(state, &head.headers)?;
+    let body = body::read(body, &head.headers, &state.options).await?;
     if state.service.state() == ServiceState::Draining {
         let message = "the server is shutting down";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message));
     }
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_slice(&body);
     let wanted: Swap = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| Refusal::body(&format!("key `{}`: {}", error.path(), error.inner())))?;
     let options = options(&wanted, state)?;
@@ -173,6 +172,12 @@ impl Refusal {
 
     fn body(message: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.status, failure.code, failure.message)
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::openpi::ROBOT_ID_HEADER;
+use super::caller::{DEADLINE_HEADER, ROBOT_ID_HEADER};
 
 /// The layer for these origins (`*` for any); `None` when there are none and the headers stay off. An entry that
 /// is no header value matches nothing.
@@ -30,7 +30,7 @@ pub fn layer(origins: &[String]) -> Option<CorsLayer> {
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
                 HeaderName::from_static(ROBOT_ID_HEADER),
-                HeaderName::from_static("x-deadline-ms"),
+                HeaderName::from_static(DEADLINE_HEADER),
             ])
             .expose_headers(exposed),
     )

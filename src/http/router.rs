@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 
 use super::state::AppState;
 use super::{
-    admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict, predict_isaac,
-    roboeval, root, stats,
+    admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict,
+    predict_isaac, roboeval, root, stats,
 };
 
 /// The whole edge. A route added through `routes!` is in the OpenAPI document too.
@@ -41,11 +41,12 @@ pub fn router(state: AppState) -> Router {
         .merge(openapi::routes(document))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
-        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
         .layer(middleware::from_fn(fallback::methods))
-        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
+        // Outermost: a browser asks with OPTIONS and without a token.
+        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
         .with_state(state)
 }
 

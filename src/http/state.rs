@@ -65,7 +65,7 @@ impl Default for HttpOptions {
             cors_origins: Vec::new(),
             bearer_token: None,
             admin_token: None,
-            open_paths: vec!["/health".to_owned()],
+            open_paths: vec!["/health".to_owned(), "/healthz".to_owned()],
             model_roots: vec![PathBuf::from("models")],
             swap: LoadOptions::default(),
             openpi: OpenpiOptions::default(),

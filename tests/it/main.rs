@@ -1,7 +1,9 @@
 //! One test binary: black-box tests over the wire, and the network against its golden data.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod edge;
 mod golden;
+mod openpi;
 mod resnet;
 mod server;
 mod service;
