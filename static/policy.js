@@ -153,7 +153,7 @@ async function predict() {
 async function repeat() {
   while ($('repeat').checked) {
     if (!await predict()) $('repeat').checked = false;
-    await new Promise((resume) => setTimeout(resume, 100));
+    await wait(100);
   }
 }
 
@@ -164,29 +164,33 @@ function drawCurl(file = 'camera.png') {
   $('curl').textContent = `curl ${location.origin}/predict \\\n  -F image=@${file} \\\n  -F 'instruction=${quoted}'${touch}`;
 }
 
-function drawModel(model) {
+function drawModel(root) {
+  const { description: model, inputs, stats } = root;
   const list = [];
   const add = (term, ...content) => {
     const detail = element('dd');
     detail.append(...content);
     list.push(element('dt', '', term), detail);
   };
-  const chips = ['image', 'text', 'tactile'].map((input) => {
-    const counts = model.influence[input];
+  const chips = [['image', inputs.image], ['instruction', inputs.instruction], ['touch', inputs.tactile]].map(([input, counts]) => {
     const chip = element('span', counts ? 'chip' : 'chip off', input);
     chip.title = counts ? 'changes the action' : 'cannot change the action of this model';
     return chip;
   });
-  add('name', model.id);
+  add('name', root.model);
   add('inputs that count', ...chips);
-  add('sequence', `${model.sequence.join(', ')}; read at ${model.readout.replace('_', ' ')}`);
+  add('sequence', `${model.sequence.join(', ')}; read at the ${model.readout.replace('_', ' ')}`);
   add('picture', `${model.image_size} x ${model.image_size} px, touch ${model.tactile_size} x ${model.tactile_size} px`);
-  add('statistics', `${model.stats.id} (${model.stats.sha256})`);
-  add('runs on', `${model.backend.device}, ${model.backend.dtype}, ${model.backend.kernels}, ${model.backend.threads} threads`);
-  add('parameters', `${model.parameters.toLocaleString('en')}, ${model.backend.parameters_used.toLocaleString('en')} in use`);
+  add('statistics', `${stats.id} (${stats.sha256})`);
+  add('runs on', `${root.device}, ${root.dtype}, ${model.kernels}, ${model.threads} threads`);
+  add('parameters', `${model.parameters.toLocaleString('en')}, ${model.parameters_used.toLocaleString('en')} in use`);
   add('golden cases', `${model.golden_cases} passed at load`);
   $('model').replaceChildren(...list);
-  if (!$('instruction').placeholder) $('instruction').placeholder = model.default_instruction;
+  $('instruction').placeholder = model.default_instruction;
+}
+
+function wait(ms) {
+  return new Promise((resume) => { setTimeout(resume, ms); });
 }
 
 async function watch() {
@@ -194,17 +198,17 @@ async function watch() {
   let drawn = '';
   for (;;) {
     try {
+      const health = await (await fetch('health')).json();
       const root = await (await fetch('./', { headers: { accept: 'application/json' } })).json();
-      const model = root.model_description;
-      status.dataset.state = root.state ?? 'ready';
-      status.textContent = model ? `${root.state}: ${model.id} on ${model.backend.device}` : root.state;
-      const key = JSON.stringify(model);
-      if (model && key !== drawn) { drawn = key; drawModel(model); }
+      status.dataset.state = health.state;
+      status.textContent = root.model ? `${health.state}: ${root.model} on ${root.device}` : health.state;
+      const key = JSON.stringify(root);
+      if (root.description && key !== drawn) { drawn = key; drawModel(root); }
     } catch {
       status.dataset.state = 'gone';
       status.textContent = 'the server does not answer';
     }
-    await new Promise((resume) => setTimeout(resume, 3000));
+    await wait(3000);
   }
 }
 

@@ -3,9 +3,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use half::f16;
 
-use crate::policy::image::{DecodeLimits, ImageError, Rgb8};
+use crate::policy::image::{DecodeLimits, Format, ImageError, Rgb8};
+use crate::policy::request::Picture;
 
 /// Most dimensions an array may have.
 pub const MAX_DIMS: usize = 8;
@@ -167,19 +169,34 @@ impl<'a> NdArray<'a> {
         (self.dtype.kind == Kind::U8).then_some(&*self.data)
     }
 
-    /// Whether the shape is one a picture can have.
+    /// Whether this is a picture beyond doubt: with channels, or an image file in a byte array.
     #[must_use]
     pub fn looks_like_picture(&self) -> bool {
-        self.shape.len() >= 3 && self.layout().is_some()
+        self.image_file().is_some() || self.shape.len() >= 3 && self.layout().is_some()
     }
 
-    /// The picture: `[h, w, c]` or `[c, h, w]` with 1, 3 or 4 channels, or `[h, w]`, any number of leading ones.
+    fn image_file(&self) -> Option<&[u8]> {
+        self.bytes().filter(|bytes| self.shape.len() == 1 && Format::of(bytes).is_some())
+    }
+
+    /// The picture: an image file in a byte array (`cv2.imencode` makes such), or pixels, see [`Self::pixels`].
+    ///
+    /// # Errors
+    /// As [`Self::pixels`].
+    pub fn to_picture(&self, limits: &DecodeLimits) -> Result<Picture, NdArrayError> {
+        match self.image_file() {
+            Some(file) => Ok(Picture::Encoded(Bytes::copy_from_slice(file))),
+            None => self.pixels(limits).map(Picture::Pixels),
+        }
+    }
+
+    /// The pixels: `[h, w, c]` or `[c, h, w]` with 1, 3 or 4 channels, or `[h, w]`, any number of leading ones.
     /// Alpha is dropped and grey spread, as for picture files. Floats are scaled as openpi does it,
     /// `(255 * x)` cut to a byte, and refused where that would wrap.
     ///
     /// # Errors
     /// A shape that is no picture, a value out of range, or sides beyond `limits`.
-    pub fn to_picture(&self, limits: &DecodeLimits) -> Result<Rgb8, NdArrayError> {
+    pub fn pixels(&self, limits: &DecodeLimits) -> Result<Rgb8, NdArrayError> {
         let layout = self.layout().ok_or_else(|| NdArrayError::NotAPicture(self.shape.clone()))?;
         let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
         let (width, height) = (side(layout.width), side(layout.height));
@@ -311,7 +328,7 @@ mod tests {
     }
 
     fn picture(dtype: &str, shape: &[usize], data: &[u8]) -> Result<Rgb8, NdArrayError> {
-        array(dtype, shape, data)?.to_picture(&DecodeLimits::default())
+        array(dtype, shape, data)?.pixels(&DecodeLimits::default())
     }
 
     #[test]

@@ -1,10 +1,63 @@
 //! Every route in one place.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::state::AppState;
+use super::{
+    assets, error, fallback, health, openapi, openpi, openvla, predict, predict_isaac, roboeval, root, stats,
+};
+
+/// The OpenAPI document of the routes below.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    described().1
+}
+
+/// Routes with their descriptions. A route added through `routes!` is in the OpenAPI document too.
+fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(root::root))
+        .routes(routes!(health::health))
+        .routes(routes!(stats::stats))
+        .routes(routes!(predict::predict))
+        .routes(routes!(predict_isaac::predict_isaac))
+        .routes(routes!(roboeval::info))
+        .routes(routes!(roboeval::reset))
+        .merge(openpi::routes())
+        .merge(openvla::routes())
+        .split_for_parts()
+}
 
 /// The whole edge.
 pub fn router(state: AppState) -> Router {
-    Router::new().with_state(state)
+    let (router, document) = described();
+    let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
+    let no_route = move |method: Method, uri: Uri| async move { fallback::no_route(&paths, &method, &uri) };
+    router
+        .merge(openapi::routes(document))
+        .route("/static/{*path}", get(assets::file))
+        .fallback(no_route)
+        .layer(middleware::from_fn(fallback::methods))
+        .layer(CatchPanicLayer::custom(panicked))
+        // Bodies are limited where they are read, with an answer in the wire's own shape.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(state)
+}
+
+/// A bug, answered instead of a hang-up.
+#[allow(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
+fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    error::detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }

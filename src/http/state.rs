@@ -1,18 +1,70 @@
-//! What every handler can reach.
+//! What every handler sees: the policy behind the wires, and the edge's own settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::openpi::OpenpiOptions;
 use crate::policy::service::PolicyService;
 
-/// How the edge behaves. Plain data.
-#[derive(Debug, Clone, Default)]
-pub struct HttpOptions {}
-
 /// Shared by all handlers; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AppState {
-    /// The policy.
+    /// The model and its queue.
     pub service: PolicyService,
-    /// How the edge behaves.
+    /// The edge's settings.
     pub options: Arc<HttpOptions>,
+}
+
+impl AppState {
+    /// A state with these settings.
+    #[must_use]
+    pub fn new(service: PolicyService, options: HttpOptions) -> Self {
+        Self { service, options: Arc::new(options) }
+    }
+}
+
+/// Settings of the HTTP edge. Plain data: the command line and the config file fill it in.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// Longest request body, in bytes; above it 413.
+    pub max_body_bytes: usize,
+    /// A body must be complete this long after its first header; later is 408.
+    pub body_timeout: Duration,
+    /// A request's headers must be complete this long after the connection is open or idle.
+    pub headers_timeout: Duration,
+    /// Most parts in a multipart form.
+    pub max_form_parts: usize,
+    /// Longest deadline a client may ask for; longer ones are cut to it.
+    pub max_deadline: Duration,
+    /// Origins allowed to call from a browser; empty: CORS is off; `*`: any.
+    pub cors_origins: Vec<String>,
+    /// When set, every request but the ones in `open_paths` needs `Authorization: Bearer TOKEN`.
+    pub bearer_token: Option<String>,
+    /// When set, admin routes need this token; when not, they answer 404.
+    pub admin_token: Option<String>,
+    /// Paths that need no token.
+    pub open_paths: Vec<String>,
+    /// Folders under which models may be swapped in by the admin route.
+    pub model_roots: Vec<PathBuf>,
+    /// Limits of openpi connections.
+    pub openpi: OpenpiOptions,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            body_timeout: Duration::from_secs(30),
+            headers_timeout: Duration::from_secs(10),
+            max_form_parts: 1000,
+            max_deadline: Duration::from_secs(600),
+            cors_origins: Vec::new(),
+            bearer_token: None,
+            admin_token: None,
+            open_paths: vec!["/health".to_owned()],
+            model_roots: vec![PathBuf::from("models")],
+            openpi: OpenpiOptions::default(),
+        }
+    }
 }

@@ -6,7 +6,6 @@ use rmpv::ValueRef;
 use std::time::{Duration, Instant};
 
 use crate::http::msgpack::{self, MsgpackError};
-use crate::http::ndarray::NdArrayError;
 use crate::policy::image::{DecodeLimits, Format};
 use crate::policy::request::{Picture, PredictRequest, Warning};
 
@@ -178,8 +177,7 @@ fn is_picture(leaf: &Leaf<'_, '_>) -> bool {
     }
     match leaf.value {
         ValueRef::Binary(bytes) => Format::of(bytes).is_some(),
-        value => matches!(msgpack::array(value), Ok(Some(array))
-            if array.looks_like_picture() || array.bytes().is_some_and(|bytes| Format::of(bytes).is_some())),
+        value => matches!(msgpack::array(value), Ok(Some(array)) if array.looks_like_picture()),
     }
 }
 
@@ -202,12 +200,7 @@ fn take_picture(
         got: msgpack::kind(leaf.value),
         expected: "a numpy array [height, width, 3] or the bytes of an image file",
     })?;
-    if let ([_], Some(bytes)) = (array.shape(), array.bytes())
-        && Format::of(bytes).is_some()
-    {
-        return Ok(Picture::Encoded(Bytes::copy_from_slice(bytes)));
-    }
-    array.to_picture(limits).map(Picture::Pixels).map_err(|error: NdArrayError| failed(error.to_string()))
+    array.to_picture(limits).map_err(|error| failed(error.to_string()))
 }
 
 fn take<'v, 'a>(leaves: &mut [Leaf<'v, 'a>], names: &[&str]) -> Option<(String, &'v ValueRef<'a>)> {

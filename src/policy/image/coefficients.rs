@@ -59,8 +59,8 @@ impl Coefficients {
     /// The table for `source` to `target`, from a small cache: a robot's camera keeps its size.
     #[must_use]
     pub fn cached(source: u32, target: u32) -> Arc<Self> {
-        static CACHE: Mutex<Vec<((u32, u32), Arc<Coefficients>)>> = Mutex::new(Vec::new());
-        let find = |entries: &[((u32, u32), Arc<Self>)]| {
+        static CACHE: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+        let find = |entries: &[Entry]| {
             entries.iter().find(|(key, _)| *key == (source, target)).map(|(_, table)| Arc::clone(table))
         };
         if let Some(table) = find(&CACHE.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -120,6 +120,9 @@ impl Coefficients {
         start..end
     }
 }
+
+/// Source and target of a cached table, and the table.
+type Entry = ((u32, u32), Arc<Coefficients>);
 
 /// Tables kept, and the largest one kept (256 KiB): the cache never holds more than 4 MiB.
 const CACHED_TABLES: usize = 16;

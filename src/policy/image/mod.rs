@@ -19,3 +19,6 @@ pub use limits::DecodeLimits;
 pub use normalise::{normalise, to_unit_chw};
 pub use resize::resize_bicubic;
 pub use rgb::Rgb8;
+
+#[cfg(test)]
+mod conformance;

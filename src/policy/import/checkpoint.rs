@@ -19,6 +19,8 @@ use crate::policy::kernels::map::map_file;
 
 /// Dimensions of the widest tensor accepted.
 const MAX_RANK: usize = 8;
+/// Longest tensor name accepted, in bytes.
+const MAX_NAME: usize = 512;
 
 /// Why a checkpoint was refused.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -130,7 +132,12 @@ impl Checkpoint {
             .ok_or_else(|| CheckpointError::NoModel { path: self.path.clone(), holds: describe(root) })?;
         let mut tensors = BTreeMap::new();
         for (key, value) in entries {
-            let name = key.as_str().unwrap_or("(a key that is not a string)");
+            // Names reach terminals, logs and the written file's header.
+            let name = key.as_str().filter(|name| name.len() <= MAX_NAME && !name.contains(char::is_control));
+            let name = name.ok_or_else(|| CheckpointError::File {
+                path: self.path.clone(),
+                reason: format!("an entry of model_state_dict has no usable name (it is {})", key.kind()),
+            })?;
             let tensor = self.tensor(value).map_err(|reason| CheckpointError::Tensor {
                 path: self.path.clone(),
                 tensor: name.to_owned(),
@@ -225,7 +232,7 @@ fn stored_members(file: &[u8]) -> Result<BTreeMap<String, Range<usize>>, String>
 fn describe(root: Value<'_>) -> String {
     let Some(entries) = root.entries() else { return root.kind().to_owned() };
     let tensors = entries.iter().filter(|(_, value)| value.kind() == "a torch tensor").count();
-    let names = root.key_names(6).join(", ");
+    let names = root.key_names(6).join(", ").escape_debug().to_string();
     let more = if entries.len() > 6 { ", ..." } else { "" };
     format!("{} entries, {tensors} of them tensors ({names}{more})", entries.len())
 }

@@ -67,7 +67,7 @@ pub enum ImportError {
     #[error(transparent)]
     Hub(#[from] HubError),
     /// Everything that keeps the three from making a model.
-    #[error("the artefacts do not make a model, {} problems:\n  {}", .problems.len(), .problems.join("\n  "))]
+    #[error("the artefacts do not make a model; problems found: {}\n  {}", .problems.len(), .problems.join("\n  "))]
     Mismatch {
         /// One line each.
         problems: Vec<String>,

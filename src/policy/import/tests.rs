@@ -145,7 +145,7 @@ fn everything_missing_and_left_over_is_listed() {
     place.edit_pickle("model.layers.1.mlp.up_proj.weight", "model.layers.1.mlp.uq_proj.weight");
     let message = place.refused();
     for wanted in [
-        "4 problems",
+        "problems found: 4",
         "missing: `action_head.mlp.4.weight` [7, 40]",
         "missing: `model.layers.1.mlp.up_proj.weight` [112, 64]",
         "left over: `action_head.mlp.9.weight`",
@@ -217,7 +217,7 @@ fn what_the_checkpoint_lacks_comes_from_the_hubs_weights() {
         place.edit_pickle(name, &buffer);
     }
     let message = place.refused();
-    assert!(message.contains("1 problems") && message.contains(lacking), "{message}");
+    assert!(message.contains("problems found: 1") && message.contains(lacking), "{message}");
 
     std::fs::copy(golden.join("model.safetensors"), place.args.hub.join("model.safetensors")).unwrap();
     assert_eq!(import(&place.args).unwrap().from_hub, 2);
@@ -234,7 +234,7 @@ fn what_the_checkpoint_lacks_comes_from_the_hubs_weights() {
     file.write(&[0; 49 * 4]).unwrap();
     file.finish().unwrap();
     std::fs::remove_dir_all(&place.args.out).unwrap();
-    assert!(place.refused().contains("1 problems"));
+    assert!(place.refused().contains("problems found: 1"));
     place.args.checkpoint = fixture("checkpoint_step100.pt");
     place.edit_pickle(&of_tower, &format!("{:x>width$}", ".rotary_emb.inv_freq", width = of_tower.len()));
     let report = import(&place.args).unwrap();

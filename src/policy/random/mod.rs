@@ -164,6 +164,7 @@ pub fn write_random(like: Like, dtype: Stored, seed: u64, out: &Path) -> Result<
         format: Element::from(dtype).name(),
     };
     let config_text = serde_json::to_string_pretty(&config)
+        .map(|text| text + "\n")
         .map_err(|error| RandomError::io(out)(std::io::Error::other(error)))?;
     let card = format!(
         "# Random weights\n\nNothing was learnt here: every weight is a random number, and so is every action. \

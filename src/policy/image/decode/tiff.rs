@@ -191,7 +191,7 @@ fn without_alpha(samples: &[u8], premultiplied: bool) -> Vec<u8> {
     }
     let (pixels, _) = samples.as_chunks::<4>();
     let divide = |value: u8, alpha: u8| match alpha {
-        0 => value,
+        0 => 0,
         alpha => (u16::from(value) * 255 / u16::from(alpha)).min(255) as u8,
     };
     pixels.iter().flat_map(|&[r, g, b, alpha]| [r, g, b].map(|value| divide(value, alpha))).collect()

@@ -1,5 +1,6 @@
 use std::io::Write;
 
+use proptest::prelude::*;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -131,4 +132,41 @@ fn what_is_no_checkpoint_is_told_apart() {
     let whole = std::fs::read(fixture()).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     assert!(open().contains("not a whole torch archive"));
+}
+
+#[test]
+fn a_name_that_could_disturb_a_terminal_is_refused() {
+    let mut pickle = tensor_pickle("FloatStorage", "0", 4, 0, &[4], &[1]);
+    let at = pickle.windows(6).position(|window| window == b"X\x01\0\0\0w").unwrap();
+    pickle[at + 5] = 0x1b;
+    let message = read(&[("data.pkl", &pickle), ("data/0", &[0; 16])]).unwrap_err();
+    assert!(message.contains("no usable name"), "{message}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_mutation_of_a_real_checkpoint_panics(
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        at_end in any::<bool>(),
+    ) {
+        let mut bytes = std::fs::read(fixture()).unwrap();
+        let length = bytes.len();
+        for (at, byte) in edits {
+            // The pickle stands at the start, the archive's directory in the last 30 kB.
+            let at = if at_end { length - 1 - at.index(30_000) } else { at.index(43_000) };
+            bytes[at] = byte;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.pt");
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(checkpoint) = Checkpoint::open(&path)
+            && let Ok(tensors) = checkpoint.state_dict()
+        {
+            for tensor in tensors.values() {
+                prop_assert_eq!(tensor.row_major_bytes().len(), tensor.len() * tensor.element().size());
+            }
+        }
+    }
 }
