@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use crate::config::{Backend, Device, Dtype, ModelSettings, RecordSettings, ServeConfig, Stats};
+use crate::config::{Backend, Device, Dtype, ModelSettings, RecordSettings, Secret, ServeConfig, Stats};
 use crate::http::HttpOptions;
+use crate::http::openpi::OpenpiOptions;
 use crate::policy::backend::{DeviceKind, Dtype as WeightType};
 use crate::policy::image::DecodeLimits;
 use crate::policy::model::{BackendChoice, DeviceChoice, LoadOptions, StatsChoice};
@@ -74,6 +75,20 @@ pub fn service(config: &ServeConfig, recorder: Option<Recorder>) -> ServiceOptio
 
 /// How the edge behaves.
 #[must_use]
-pub fn http(_config: &ServeConfig) -> HttpOptions {
-    HttpOptions::default()
+pub fn http(config: &ServeConfig) -> HttpOptions {
+    let http = &config.http;
+    let max_body_bytes = usize::try_from(http.max_body_bytes).unwrap_or(usize::MAX);
+    let token = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
+    let defaults = HttpOptions::default();
+    HttpOptions {
+        max_body_bytes,
+        body_timeout: http.body_timeout,
+        headers_timeout: http.header_timeout,
+        cors_origins: http.cors.clone(),
+        bearer_token: token(&http.token),
+        admin_token: token(&http.admin_token),
+        model_roots: config.model.roots.clone(),
+        openpi: OpenpiOptions { max_message_bytes: max_body_bytes, ..defaults.openpi },
+        ..defaults
+    }
 }

@@ -5,7 +5,6 @@
 //! requests finish, the second does not.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt;
@@ -117,7 +116,7 @@ struct Server {
 impl Server {
     fn start(listener: TcpListener, service: &PolicyService, config: &ServeConfig) -> Result<Self, Failure> {
         let address = listener.local_addr().or_exit(Exit::Listen)?;
-        let state = AppState { service: service.clone(), options: Arc::new(options::http(config)) };
+        let state = AppState::new(service.clone(), options::http(config));
         // Small answers must not wait for Nagle's timer.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let (stop, stopped) = oneshot::channel();

@@ -13,6 +13,8 @@ use super::settings::ServeConfig;
 
 /// Names the configuration file when no flag does.
 pub const CONFIG_VARIABLE: &str = "NEURO_CONFIG";
+/// What other Rust programs call the log filter; `NEURO_LOG` overrules it.
+const RUST_LOG: &str = "RUST_LOG";
 const PREFIX: &str = "NEURO_";
 /// A secret setting `x` is also read from the first line of the file that `x_file` names.
 const FILE_SUFFIX: &str = "_file";
@@ -83,12 +85,13 @@ impl Loader {
         mut self,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut ours: Vec<_> = variables
-            .into_iter()
-            .filter(|(name, value)| name.starts_with(PREFIX) && name != CONFIG_VARIABLE && !value.is_empty())
-            .collect();
-        ours.sort();
-        for (variable, value) in ours {
+        let mut all: Vec<_> = variables.into_iter().collect();
+        if let Some((_, filter)) = all.iter().find(|(name, value)| name == RUST_LOG && !value.is_empty()) {
+            self.apply("log", filter, Source::Variable(RUST_LOG.to_owned()))?;
+        }
+        all.retain(|(name, value)| name.starts_with(PREFIX) && name != CONFIG_VARIABLE && !value.is_empty());
+        all.sort();
+        for (variable, value) in all {
             let name = variable.trim_start_matches(PREFIX).to_ascii_lowercase();
             self.apply(&name, &value, Source::Variable(variable))?;
         }
@@ -229,7 +232,12 @@ mod tests {
         let loaded = Loader::default()
             .toml(path, "# one\nport = 1\nqueue = 10\nthreads = 2\ncors = [\"http://a\", \"http://b\"]\n")
             .unwrap()
-            .environment([("NEURO_QUEUE".into(), "11".into()), ("NEURO_THREADS".into(), "3".into())])
+            .environment([
+                ("NEURO_QUEUE".into(), "11".into()),
+                ("NEURO_THREADS".into(), "3".into()),
+                ("RUST_LOG".into(), "debug".into()),
+                ("UNRELATED".into(), "x".into()),
+            ])
             .unwrap()
             .flags([("threads", "4")])
             .unwrap()
@@ -244,6 +252,10 @@ mod tests {
         assert_eq!(source("queue"), "environment NEURO_QUEUE");
         assert_eq!(source("threads"), "--threads");
         assert_eq!(source("host"), "default");
+        assert_eq!(
+            (loaded.config.telemetry.log.as_str(), source("log").as_str()),
+            ("debug", "environment RUST_LOG")
+        );
     }
 
     #[test]

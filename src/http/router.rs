@@ -20,9 +20,15 @@ use super::{
     predict_isaac, roboeval, root, stats,
 };
 
-/// The whole edge. A route added through `routes!` is in the OpenAPI document too.
-pub fn router(state: AppState) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+/// The OpenAPI document of the routes below.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    described().1
+}
+
+/// Routes with their descriptions. A route added through `routes!` is in the OpenAPI document too.
+fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(root::root))
         .routes(routes!(health::health))
         .routes(routes!(stats::stats))
@@ -34,7 +40,12 @@ pub fn router(state: AppState) -> Router {
         .merge(openvla::routes())
         .merge(metrics::routes())
         .merge(admin::routes())
-        .split_for_parts();
+        .split_for_parts()
+}
+
+/// The whole edge.
+pub fn router(state: AppState) -> Router {
+    let (router, document) = described();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
     let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
     router
