@@ -17,12 +17,19 @@ use utoipa_axum::routes;
 
 use super::state::AppState;
 use super::{
-    assets, error, fallback, health, openapi, openpi, openvla, predict, predict_isaac, roboeval, root, stats,
+    admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict,
+    predict_isaac, roboeval, root, stats,
 };
 
-/// The whole edge. A route added through `routes!` is in the OpenAPI document too.
-pub fn router(state: AppState) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+/// The OpenAPI document of the routes below.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    described().1
+}
+
+/// Routes with their descriptions. A route added through `routes!` is in the OpenAPI document too.
+fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(root::root))
         .routes(routes!(health::health))
         .routes(routes!(stats::stats))
@@ -32,18 +39,29 @@ pub fn router(state: AppState) -> Router {
         .routes(routes!(roboeval::reset))
         .merge(openpi::routes())
         .merge(openvla::routes())
-        .split_for_parts();
+        .merge(metrics::routes())
+        .merge(admin::routes())
+        .split_for_parts()
+}
+
+/// The whole edge.
+pub fn router(state: AppState) -> Router {
+    let (router, document) = described();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
     let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
     let routes = router
         .merge(openapi::routes(document))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
-        .with_state(state);
-    // A layer of the router itself would run behind the choice of the method.
-    Router::new().fallback_service(middleware::from_fn(fallback::methods).layer(routes))
+        .with_state(state.clone());
+    // Around the router, because a layer within it runs behind the choice of the method.
+    Router::new()
+        .fallback_service(middleware::from_fn(fallback::methods).layer(routes))
+        // Outermost: a browser asks with OPTIONS and without a token.
+        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
 }
 
 /// A bug, answered instead of a hang-up.

@@ -1,8 +1,16 @@
 //! One test binary: black-box tests over the wire, and the network against its golden data.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cli;
+mod config;
+mod edge;
 mod golden;
+mod house;
+mod openpi;
+mod record;
 mod resnet;
+mod rest;
 mod server;
 mod service;
+mod shell;
 mod transcripts;

@@ -46,15 +46,11 @@ pub(super) fn action(prediction: &Prediction, form: Form) -> Response {
     response
 }
 
-/// A request that got no action.
-pub(super) fn refused(failure: &Failure) -> Response {
-    let response = error(failure.status, failure.code, &failure.message);
-    with_retry_after(response, failure.retry_after)
-}
-
-/// An error with a stable code.
-pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    json_response(status, &json!({ "success": false, "code": code, "error": message, "action": null }))
+/// A request without an action. OpenVLA's own server answers the text `error` with status 200, which a client takes
+/// for an action; a status that says what happened stops its `raise_for_status`.
+pub(super) fn failure(failure: Failure) -> Response {
+    let body = json!({ "success": false, "code": failure.code, "error": failure.message, "action": null });
+    with_retry_after(json_response(failure.status, &body), failure.retry_after)
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response {
