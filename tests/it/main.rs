@@ -9,6 +9,8 @@ mod house;
 mod openpi;
 mod record;
 mod resnet;
+mod rest;
 mod server;
 mod service;
 mod shell;
+mod transcripts;
