@@ -1,9 +1,12 @@
 //! One test binary: black-box tests over the wire, and the network against its golden data.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
+mod auth;
 mod edge;
 mod golden;
 mod openpi;
+mod openvla;
 mod resnet;
 mod server;
 mod service;
