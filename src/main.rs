@@ -1,24 +1,16 @@
-//! The `neuro` binary: parse, dispatch, exit.
+//! The `neuro` binary: parse, run, say what went wrong in one line, exit.
 
-use clap::{Parser, Subcommand};
-use neuro::cli::serve;
+use std::process::ExitCode;
 
-#[derive(Debug, Parser)]
-#[command(name = "neuro", version, about)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use clap::Parser;
+use neuro::cli::{Cli, complain};
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Serve a policy to robots.
-    Serve(serve::ServeArgs),
-}
-
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Command::Serve(args) => serve::run(args).await,
+fn main() -> ExitCode {
+    match neuro::cli::run(Cli::parse()) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            complain(&failure.line());
+            failure.exit.into()
+        }
     }
 }

@@ -1,3 +1,60 @@
 //! The command line: one file a sub-command. Only here and in `main` is `anyhow` used.
 
-pub mod serve;
+mod config;
+mod exit;
+mod model;
+mod openapi;
+mod options;
+mod output;
+mod predict;
+mod replay;
+mod serve;
+mod settings;
+mod signals;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure, Outcome};
+pub use output::complain;
+
+/// The brain, the eyes and the world of a simulated robot.
+#[derive(Debug, Parser)]
+#[command(name = "neuro", version, about, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 done and the answer is no, 2 wrong flags or settings, \
+3 model refused, 4 cannot listen, 5 running requests were cut off";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a policy to robots.
+    Serve(serve::ServeArgs),
+    /// Ask a model for one action, without a server.
+    Predict(predict::PredictArgs),
+    /// Check, list, import, make and swap models.
+    Model(model::ModelArgs),
+    /// Run a recording again and report where the actions differ.
+    Replay(replay::ReplayArgs),
+    /// Show the effective settings.
+    Config(config::ConfigArgs),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What went wrong, with the exit code it leads to.
+pub fn run(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Model(args) => model::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Openapi => openapi::run(),
+    }
+}

@@ -40,6 +40,8 @@ pub enum Backend {
     Cpu,
     /// The reference.
     Candle,
+    /// Computes nothing: measures the server around the network.
+    Zero,
 }
 
 /// Which action statistics are used.

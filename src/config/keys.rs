@@ -103,7 +103,12 @@ pub const KEYS: &[Key] = &[
     key!("models", "DIR,..", model.roots, "Folders whose sub-folders are models"),
     key!("device", "DEVICE", model.device, "auto, cpu, cuda or cuda:N"),
     key!("dtype", "DTYPE", model.dtype, "Number format of the weights: auto, f32, bf16, f16 or int8"),
-    key!("backend", "NAME", model.backend, "Implementation: auto, cpu (packed kernels) or candle"),
+    key!(
+        "backend",
+        "NAME",
+        model.backend,
+        "Implementation: auto, cpu (packed kernels), candle, or zero (no network, for measuring)"
+    ),
     key!("threads", "N", model.threads, "Threads that compute; all cores by default"),
     key!("stats", "FILE", model.stats, "Action statistics: folder, identity, or a file"),
     key!(
@@ -128,7 +133,13 @@ pub const KEYS: &[Key] = &[
     key!(positive "header_timeout", "TIME", http.header_timeout, "A request's head must have arrived after this long"),
     key!("cors", "ORIGIN,..", http.cors, "Web origins that may call; * for all"),
     key!("token", "TOKEN", http.token, "Bearer token callers must send; better in a file", secret),
-    key!("admin", "BOOL", http.admin, "Serve the admin routes (hot swap of the model)", switch),
+    key!(
+        "admin_token",
+        "TOKEN",
+        http.admin_token,
+        "Bearer token of the admin routes (hot swap), off without one; better in a file",
+        secret
+    ),
     key!("shutdown_grace", "TIME", http.shutdown_grace, "Time running requests get to finish at shutdown"),
     key!("record", "DIR", record.dir, "Record requests and answers there"),
     key!("record_images", "HOW", record.images, "What a recording keeps of pictures: full, hash or none"),

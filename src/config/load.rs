@@ -13,9 +13,11 @@ use super::settings::ServeConfig;
 
 /// Names the configuration file when no flag does.
 pub const CONFIG_VARIABLE: &str = "NEURO_CONFIG";
+/// What other Rust programs call the log filter; `NEURO_LOG` overrules it.
+const RUST_LOG: &str = "RUST_LOG";
 const PREFIX: &str = "NEURO_";
-/// Names a file whose first line is the bearer token; not a field, so not in the table.
-const TOKEN_FILE: &str = "token_file";
+/// A secret setting `x` is also read from the first line of the file that `x_file` names.
+const FILE_SUFFIX: &str = "_file";
 
 /// A configuration and where each value came from.
 #[derive(Debug, Clone)]
@@ -34,16 +36,11 @@ impl Effective {
 }
 
 /// Collects the layers in order.
+#[derive(Default)]
 pub struct Loader {
     config: ServeConfig,
     sources: BTreeMap<&'static str, Source>,
-    token_file: Option<(PathBuf, Source)>,
-}
-
-impl Default for Loader {
-    fn default() -> Self {
-        Self { config: ServeConfig::default(), sources: BTreeMap::new(), token_file: None }
-    }
+    secret_files: BTreeMap<&'static str, (PathBuf, Source)>,
 }
 
 impl Loader {
@@ -88,12 +85,13 @@ impl Loader {
         mut self,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut ours: Vec<_> = variables
-            .into_iter()
-            .filter(|(name, value)| name.starts_with(PREFIX) && name != CONFIG_VARIABLE && !value.is_empty())
-            .collect();
-        ours.sort();
-        for (variable, value) in ours {
+        let mut all: Vec<_> = variables.into_iter().collect();
+        if let Some((_, filter)) = all.iter().find(|(name, value)| name == RUST_LOG && !value.is_empty()) {
+            self.apply("log", filter, Source::Variable(RUST_LOG.to_owned()))?;
+        }
+        all.retain(|(name, value)| name.starts_with(PREFIX) && name != CONFIG_VARIABLE && !value.is_empty());
+        all.sort();
+        for (variable, value) in all {
             let name = variable.trim_start_matches(PREFIX).to_ascii_lowercase();
             self.apply(&name, &value, Source::Variable(variable))?;
         }
@@ -114,32 +112,33 @@ impl Loader {
         Ok(self)
     }
 
-    /// Reads the token file, if one was named, and hands the result out.
+    /// Reads the files that hold secrets and hands the result out.
     ///
     /// # Errors
-    /// When the token file cannot be read, or a token was given as well.
+    /// When one cannot be read, or the secret was given as well.
     pub fn finish(mut self) -> Result<Effective, ConfigError> {
-        if let Some((path, source)) = self.token_file.take() {
-            if self.config.http.token.is_some() {
+        for (name, (path, source)) in std::mem::take(&mut self.secret_files) {
+            if self.sources.contains_key(name) {
                 return Err(ConfigError::Conflict {
                     source_place: source,
-                    reason: "`token` and `token_file` are both set; keep one".to_owned(),
+                    reason: format!("`{name}` and `{name}{FILE_SUFFIX}` are both set; keep one"),
                 });
             }
             let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::Invalid {
                 source_place: source.clone(),
-                key: TOKEN_FILE,
-                value: format!("`{}`", path.display()),
+                key: name,
+                value: format!("in `{}`", path.display()),
                 expected: format!("a readable file ({error})"),
             })?;
-            self.apply("token", text.lines().next().unwrap_or_default().trim(), source)?;
+            self.apply(name, text.lines().next().unwrap_or_default().trim(), source)?;
         }
         Ok(Effective { config: self.config, sources: self.sources })
     }
 
     fn apply(&mut self, name: &str, text: &str, source: Source) -> Result<(), ConfigError> {
-        if name == TOKEN_FILE {
-            self.token_file = Some((PathBuf::from(text), source));
+        let secret = name.strip_suffix(FILE_SUFFIX).and_then(keys::key).filter(|key| key.secret);
+        if let Some(key) = secret {
+            self.secret_files.insert(key.name, (PathBuf::from(text), source));
             return Ok(());
         }
         let Some(key) = keys::key(name) else {
@@ -191,7 +190,6 @@ fn unknown(name: &str, source_place: Source) -> ConfigError {
     let suggestion = KEYS
         .iter()
         .map(|key| key.name)
-        .chain([TOKEN_FILE])
         .map(|candidate| (distance(name, candidate), candidate))
         .min()
         .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 3))
@@ -234,7 +232,12 @@ mod tests {
         let loaded = Loader::default()
             .toml(path, "# one\nport = 1\nqueue = 10\nthreads = 2\ncors = [\"http://a\", \"http://b\"]\n")
             .unwrap()
-            .environment([("NEURO_QUEUE".into(), "11".into()), ("NEURO_THREADS".into(), "3".into())])
+            .environment([
+                ("NEURO_QUEUE".into(), "11".into()),
+                ("NEURO_THREADS".into(), "3".into()),
+                ("RUST_LOG".into(), "debug".into()),
+                ("UNRELATED".into(), "x".into()),
+            ])
             .unwrap()
             .flags([("threads", "4")])
             .unwrap()
@@ -249,6 +252,10 @@ mod tests {
         assert_eq!(source("queue"), "environment NEURO_QUEUE");
         assert_eq!(source("threads"), "--threads");
         assert_eq!(source("host"), "default");
+        assert_eq!(
+            (loaded.config.telemetry.log.as_str(), source("log").as_str()),
+            ("debug", "environment RUST_LOG")
+        );
     }
 
     #[test]
@@ -285,5 +292,14 @@ mod tests {
         let loaded = Loader::default().flags([("token", "hunter2")]).unwrap().finish().unwrap();
         assert!(!format!("{:?}", loaded.config).contains("hunter2"));
         assert_eq!(keys::key("token").unwrap().show(&loaded.config), "<redacted>");
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "hunter3\n").unwrap();
+        let flags = [("admin_token_file", file.to_str().unwrap())];
+        let loaded = Loader::default().flags(flags).unwrap().finish().unwrap();
+        assert_eq!(loaded.config.http.admin_token.as_ref().unwrap().reveal(), "hunter3");
+        let both = Loader::default().flags([("admin_token", "a"), flags[0]]).unwrap().finish();
+        assert!(both.unwrap_err().to_string().contains("keep one"));
     }
 }

@@ -63,8 +63,8 @@ pub struct HttpSettings {
     pub cors: Vec<String>,
     /// Bearer token that callers must send.
     pub token: Option<Secret>,
-    /// Whether the admin routes (hot swap) are served.
-    pub admin: bool,
+    /// Bearer token of the admin routes (hot swap); without one they are not served.
+    pub admin_token: Option<Secret>,
     /// How long running requests get to finish at shutdown.
     pub shutdown_grace: Duration,
 }
@@ -131,17 +131,17 @@ impl Default for ServeConfig {
                 stats: Stats::Folder,
                 keep_packed: true,
             },
-            queue: QueueSettings { size: 64, max_batch: None, deadline: None, cache: 64 },
+            queue: QueueSettings { size: 64, max_batch: None, deadline: None, cache: 1024 },
             http: HttpSettings {
                 host: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 port: 8000,
-                max_pixels: 64_000_000,
+                max_pixels: 50_000_000,
                 max_body_bytes: 32 * MIB,
-                body_timeout: Duration::from_secs(20),
+                body_timeout: Duration::from_secs(30),
                 header_timeout: Duration::from_secs(10),
                 cors: Vec::new(),
                 token: None,
-                admin: false,
+                admin_token: None,
                 shutdown_grace: Duration::from_secs(30),
             },
             record: RecordSettings {

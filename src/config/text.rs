@@ -184,7 +184,7 @@ impl Text for u64 {
 
     fn show(&self) -> String {
         for (scale, unit) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
-            if *self >= scale && self % scale == 0 {
+            if *self >= scale && self.is_multiple_of(scale) {
                 return format!("{}{unit}", self / scale);
             }
         }
@@ -267,7 +267,13 @@ words!(
     "float16" => Dtype::F16,
     "fp16" => Dtype::F16
 );
-words!(Backend, Backend::Auto => "auto", Backend::Cpu => "cpu", Backend::Candle => "candle");
+words!(
+    Backend,
+    Backend::Auto => "auto",
+    Backend::Cpu => "cpu",
+    Backend::Candle => "candle",
+    Backend::Zero => "zero"
+);
 words!(LogFormat, LogFormat::Human => "human", LogFormat::Json => "json");
 words!(Redaction, Redaction::Full => "full", Redaction::Hash => "hash", Redaction::None => "none");
 

@@ -34,5 +34,5 @@ pub mod state;
 pub mod stats;
 pub mod validation;
 
-pub use router::router;
+pub use router::{document, router};
 pub use state::{AppState, HttpOptions};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
@@ -20,9 +20,15 @@ use super::{
     predict_isaac, roboeval, root, stats,
 };
 
-/// The whole edge. A route added through `routes!` is in the OpenAPI document too.
-pub fn router(state: AppState) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+/// The OpenAPI document of the routes below.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    described().1
+}
+
+/// Routes with their descriptions. A route added through `routes!` is in the OpenAPI document too.
+fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(root::root))
         .routes(routes!(health::health))
         .routes(routes!(stats::stats))
@@ -34,9 +40,14 @@ pub fn router(state: AppState) -> Router {
         .merge(openvla::routes())
         .merge(metrics::routes())
         .merge(admin::routes())
-        .split_for_parts();
+        .split_for_parts()
+}
+
+/// The whole edge.
+pub fn router(state: AppState) -> Router {
+    let (router, document) = described();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
-    let no_route = move |method: Method, uri: Uri| async move { fallback::no_route(&paths, &method, &uri) };
+    let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
     router
         .merge(openapi::routes(document))
         .route("/static/{*path}", get(assets::file))
@@ -44,8 +55,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn(fallback::methods))
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
         .layer(CatchPanicLayer::custom(panicked))
-        // Bodies are limited where they are read, with an answer in the wire's own shape.
-        .layer(DefaultBodyLimit::disable())
+        .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
         // Outermost: a browser asks with OPTIONS and without a token.
         .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
         .with_state(state)

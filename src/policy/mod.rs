@@ -14,6 +14,7 @@ pub mod model;
 pub mod plan;
 pub mod preprocess;
 pub mod random;
+pub mod recording;
 pub mod request;
 pub mod scheduler;
 pub mod service;

@@ -13,6 +13,7 @@ use super::description::ModelDescription;
 use super::image::DecodeLimits;
 use super::model::{LoadOptions, LoadedModel, ModelError};
 use super::preprocess::{Prepared, check_request};
+use super::recording::Recorder;
 use super::request::{PredictError, PredictRequest, Prediction, Timings};
 use super::scheduler::{Job, Lane};
 use crate::telemetry::metrics::{self, ModelLabels, Stage};
@@ -30,6 +31,8 @@ pub struct ServiceOptions {
     pub cache_entries: usize,
     /// Limits of pictures.
     pub limits: DecodeLimits,
+    /// Where requests and answers are recorded, if at all.
+    pub recorder: Option<Recorder>,
 }
 
 impl Default for ServiceOptions {
@@ -41,6 +44,7 @@ impl Default for ServiceOptions {
             default_deadline: None,
             cache_entries: 1024,
             limits: DecodeLimits::default(),
+            recorder: None,
         }
     }
 }
@@ -188,6 +192,7 @@ impl PolicyService {
         let start = Instant::now();
         let (wire, default) = (request.wire, self.0.options.default_deadline);
         request.deadline = request.deadline.or_else(|| default.map(|wait| start + wait));
+        let recording = self.0.options.recorder.as_ref().map(|recorder| (recorder, request.clone()));
         let answer = match request.deadline {
             None => self.answer(request, start).await,
             Some(deadline) => {
@@ -201,6 +206,9 @@ impl PolicyService {
         };
         let outcome = answer.as_ref().map_or_else(PredictError::code, |_| "ok");
         metrics::observe_request(wire, outcome, start.elapsed());
+        if let Some((recorder, request)) = recording {
+            recorder.record(request, answer.clone(), self.model());
+        }
         answer
     }
 

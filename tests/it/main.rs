@@ -3,10 +3,15 @@
 
 mod admin;
 mod auth;
+mod cli;
+mod config;
 mod edge;
 mod golden;
+mod house;
 mod openpi;
 mod openvla;
+mod record;
 mod resnet;
 mod server;
 mod service;
+mod shell;

@@ -1,0 +1,58 @@
+# `make` alone lists the targets. Only `run`, `build` and `test` are needed by a newcomer; they want the Rust toolchain
+# and a C compiler, nothing else.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+MODEL ?= models/tabletop
+CUDA_TARGET ?= target/cuda
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint lint-deps bench openapi check-cuda cuda test-clients test-browser fuzz dist
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
+
+run: build       ## build, start with the default model, and say what to try
+	@echo "try: curl -s http://$(HOST):$(PORT)/predict -F image=@models/tabletop/golden/02.png -F 'instruction=take the blue cube'"
+	@echo "or open http://$(HOST):$(PORT)/ in a browser; Ctrl-C ends it"
+	@exec target/release/neuro serve --host $(HOST) --port $(PORT) --model $(MODEL)
+
+build:           ## the release binary, target/release/neuro
+	cargo build --release --locked
+
+test:            ## every test that needs nothing but Rust
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked; else cargo test --locked; fi
+
+lint:            ## formatting, clippy with the project's table, licences and unused dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory lint-deps
+
+lint-deps:       ## cargo-deny and cargo-shear, built once into .ci's cache
+	.ci/tools
+	@PATH="$$(.ci/tools --path):$$PATH" cargo deny --log-level error check bans licenses sources
+	@PATH="$$(.ci/tools --path):$$PATH" cargo shear
+
+bench:           ## criterion benches; the tables of docs/SPECIFICATION.md
+	cargo bench --locked
+
+openapi:         ## print the OpenAPI document
+	@cargo run --quiet --locked -- openapi
+
+check-cuda:      ## type-check the CUDA build on a machine without CUDA
+	.ci/cuda/check
+
+cuda:            ## the CUDA binary, without a GPU (fetches the compiler as Python wheels)
+	.ci/cuda/build $(CUDA_TARGET)
+
+test-clients:    ## other people's clients against the built binary (Python)
+	@if [ -x tests/clients/run ]; then tests/clients/run; else echo "tests/clients/run is not here"; exit 1; fi
+
+test-browser:    ## the pages in a headless browser
+	@if [ -x tests/browser/run ]; then tests/browser/run; else echo "tests/browser/run is not here"; exit 1; fi
+
+fuzz:            ## every fuzz target for FUZZ_SECONDS (60) each
+	fuzz/run
+
+dist: build      ## neuro-VERSION-TARGET.tar.gz in target/dist
+	.ci/dist
