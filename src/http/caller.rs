@@ -69,9 +69,8 @@ fn robot(value: &Json, at: Vec<Step>) -> Result<String, Problem> {
     };
     if id.len() > MAX_ROBOT_ID_BYTES {
         let msg = format!("String should have at most {MAX_ROBOT_ID_BYTES} characters");
-        let mut problem = Problem::new("string_too_long", at, msg, echo(value));
-        problem.ctx = Some(json!({"max_length": MAX_ROBOT_ID_BYTES}));
-        return Err(problem);
+        let ctx = json!({"max_length": MAX_ROBOT_ID_BYTES});
+        return Err(Problem::new("string_too_long", at, msg, echo(value)).with(ctx));
     }
     Ok(id.to_owned())
 }
@@ -83,9 +82,7 @@ fn wait(value: &Json, at: Vec<Step>) -> Result<Duration, Problem> {
     }
     if milliseconds < 0.0 {
         let msg = "Input should be greater than or equal to 0";
-        let mut problem = Problem::new("greater_than_equal", at, msg, echo(value));
-        problem.ctx = Some(json!({"ge": 0.0}));
-        return Err(problem);
+        return Err(Problem::new("greater_than_equal", at, msg, echo(value)).with(json!({"ge": 0.0})));
     }
     Ok(Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or(Duration::MAX))
 }

@@ -1,23 +1,15 @@
 //! What no route answers, worded as Starlette words it: 404, 405 with `Allow`, and the redirect from `/path/`.
 
-use std::sync::Arc;
-
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::assets;
 use super::error::detail;
 
-/// Answers a path that has no route: a page's file, a redirect when the path without its slash has a route, 404.
-pub fn no_route(paths: &Arc<[String]>, method: &Method, uri: &Uri) -> Response {
+/// Answers a path that has no route: a redirect when the path without its slash has a route, 404.
+pub fn no_route(paths: &[String], uri: &Uri) -> Response {
     let path = uri.path();
-    if let Some(name) = path.strip_prefix("/static/")
-        && *method == Method::GET
-    {
-        return assets::page(name);
-    }
     let plain = path.trim_end_matches('/');
     if plain != path && paths.iter().any(|known| known == plain) {
         let target = match uri.query() {

@@ -3,11 +3,14 @@
 //! The contract is a FastAPI server's, down to how it words a validation error, so request bodies are read by
 //! hand ([`json`], [`form`], [`coercion`], [`validation`]) where axum's extractors would answer differently.
 
+pub mod admin;
 pub mod answer;
 pub mod assets;
+pub mod auth;
 pub mod body;
 pub mod caller;
 pub mod coercion;
+pub mod cors;
 pub mod error;
 pub mod fallback;
 pub mod fields;
@@ -15,6 +18,8 @@ pub mod form;
 pub mod health;
 pub mod json;
 pub mod json_numpy;
+pub mod listener;
+pub mod metrics;
 pub mod msgpack;
 pub mod ndarray;
 pub mod openapi;

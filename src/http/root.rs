@@ -1,4 +1,5 @@
-//! `GET /`: to a program what serves here and which inputs count, to a browser a page to try it with.
+//! `GET /`: to a program what serves here and which inputs count, to a browser a page to try it with, and to an
+//! openpi client, which knows no other path, its websocket.
 
 use axum::Json as JsonBody;
 use axum::extract::State;
@@ -130,7 +131,10 @@ fn readout_name(readout: Readout) -> &'static str {
 /// A browser (`Accept: text/html`) gets a page instead, and a websocket upgrade the openpi wire.
 #[utoipa::path(
     get, path = "/", tag = "server",
-    responses((status = 200, content((Root = "application/json"), (String = "text/html"))))
+    responses(
+        (status = 101, description = "Switched to openpi's websocket"),
+        (status = 200, description = "What serves here", content((Root = "application/json"), (String = "text/html"))),
+    )
 )]
 pub async fn root(
     State(state): State<AppState>,

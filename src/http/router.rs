@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
@@ -16,7 +16,8 @@ use utoipa_axum::routes;
 
 use super::state::AppState;
 use super::{
-    assets, error, fallback, health, openapi, openpi, openvla, predict, predict_isaac, roboeval, root, stats,
+    admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict,
+    predict_isaac, roboeval, root, stats,
 };
 
 /// The OpenAPI document of the routes below.
@@ -37,6 +38,8 @@ fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(roboeval::reset))
         .merge(openpi::routes())
         .merge(openvla::routes())
+        .merge(metrics::routes())
+        .merge(admin::routes())
         .split_for_parts()
 }
 
@@ -44,15 +47,17 @@ fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
 pub fn router(state: AppState) -> Router {
     let (router, document) = described();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
-    let no_route = move |method: Method, uri: Uri| async move { fallback::no_route(&paths, &method, &uri) };
+    let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
     router
         .merge(openapi::routes(document))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
         .layer(middleware::from_fn(fallback::methods))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
         .layer(CatchPanicLayer::custom(panicked))
-        // Bodies are limited where they are read, with an answer in the wire's own shape.
-        .layer(DefaultBodyLimit::disable())
+        .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
+        // Outermost: a browser asks with OPTIONS and without a token.
+        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
         .with_state(state)
 }
 

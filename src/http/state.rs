@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::openpi::OpenpiOptions;
+use crate::policy::model::LoadOptions;
 use crate::policy::service::PolicyService;
 
 /// Shared by all handlers; cheap to clone.
@@ -47,6 +48,8 @@ pub struct HttpOptions {
     pub open_paths: Vec<String>,
     /// Folders under which models may be swapped in by the admin route.
     pub model_roots: Vec<PathBuf>,
+    /// How swapped models are loaded, but for their folder.
+    pub swap: LoadOptions,
     /// Limits of openpi connections.
     pub openpi: OpenpiOptions,
 }
@@ -62,8 +65,9 @@ impl Default for HttpOptions {
             cors_origins: Vec::new(),
             bearer_token: None,
             admin_token: None,
-            open_paths: vec!["/health".to_owned()],
+            open_paths: vec!["/health".to_owned(), "/healthz".to_owned()],
             model_roots: vec![PathBuf::from("models")],
+            swap: LoadOptions::default(),
             openpi: OpenpiOptions::default(),
         }
     }

@@ -44,11 +44,11 @@ pub struct Problem {
     pub msg: String,
     /// What was sent.
     #[schema(value_type = Option<Object>)]
-    pub input: Value,
+    pub input: Box<Value>,
     /// Numbers that belong to the sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub ctx: Option<Value>,
+    pub ctx: Option<Box<Value>>,
 }
 
 /// The body of a 422 answer.
@@ -116,11 +116,13 @@ impl Problem {
     /// A problem without context.
     #[must_use]
     pub fn new(kind: &'static str, loc: Vec<Step>, msg: impl Into<String>, input: Value) -> Self {
-        Self { kind, loc, msg: msg.into(), input, ctx: None }
+        Self { kind, loc, msg: msg.into(), input: Box::new(input), ctx: None }
     }
 
-    fn with(mut self, ctx: Value) -> Self {
-        self.ctx = Some(ctx);
+    /// The same problem with numbers that belong to its sentence.
+    #[must_use]
+    pub fn with(mut self, ctx: Value) -> Self {
+        self.ctx = Some(Box::new(ctx));
         self
     }
 

@@ -3,8 +3,10 @@
 
 mod cli;
 mod config;
+mod edge;
 mod golden;
 mod house;
+mod openpi;
 mod record;
 mod resnet;
 mod server;

@@ -9,20 +9,38 @@ pub mod session;
 
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::caller::ROBOT_ID_HEADER;
 use super::state::AppState;
+use crate::policy::service::ServiceState;
 pub use session::OpenpiOptions;
 
-/// Header that names the robot, for clients whose observations cannot.
-pub const ROBOT_ID_HEADER: &str = "x-robot-id";
-
-/// `GET /openpi`.
+/// `GET /openpi` and `GET /healthz`.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(openpi))
+    OpenApiRouter::new().routes(routes!(openpi)).routes(routes!(healthz))
+}
+
+/// openpi's health check
+///
+/// Only whether an observation would be answered now; `/health` says more.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "server",
+    responses(
+        (status = 200, description = "OK", body = String, content_type = "text/plain"),
+        (status = 503, description = "Loading, failed or stopping", body = String, content_type = "text/plain")
+    )
+)]
+async fn healthz(State(state): State<AppState>) -> (StatusCode, &'static str) {
+    match state.service.state() {
+        ServiceState::Ready => (StatusCode::OK, "OK\n"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    }
 }
 
 /// The openpi websocket

@@ -84,13 +84,21 @@ enum End {
     Close(u16, &'static str),
 }
 
+/// A message that wants an answer.
+enum Heard {
+    /// One observation, in msgpack.
+    Observation(Bytes),
+    /// A text frame, to be refused in its turn.
+    Text,
+}
+
 struct Session {
     service: PolicyService,
     options: OpenpiOptions,
     robot_id: Option<String>,
     sender: SplitSink<WebSocket, Message>,
     receiver: SplitStream<WebSocket>,
-    pending: Option<Bytes>,
+    pending: Option<Heard>,
     heard: Instant,
     pinged: Instant,
     previous_total: Option<Duration>,
@@ -134,7 +142,7 @@ impl Session {
         }
     }
 
-    async fn answer(&mut self, message: Bytes, start: Instant) -> Result<(), End> {
+    async fn answer(&mut self, message: Heard, start: Instant) -> Result<(), End> {
         let request = match self.parse(message).await {
             Ok(request) => request,
             Err(error) => {
@@ -167,7 +175,10 @@ impl Session {
         }
     }
 
-    async fn parse(&self, message: Bytes) -> Result<PredictRequest, ObservationError> {
+    async fn parse(&self, message: Heard) -> Result<PredictRequest, ObservationError> {
+        let Heard::Observation(message) = message else {
+            return Err(ObservationError::NotADictionary("a text frame; it is a binary msgpack message"));
+        };
         let limits = self.service.limits();
         let parsed = if message.len() <= PARSE_INLINE_BYTES {
             observation::parse(&message, &limits)
@@ -199,7 +210,7 @@ impl Session {
     }
 
     /// The next observation.
-    async fn next(&mut self) -> Result<Bytes, End> {
+    async fn next(&mut self) -> Result<Heard, End> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -238,17 +249,18 @@ impl Session {
         Ok(())
     }
 
-    /// What was heard, if it is an observation. A text frame passes as bytes, to be refused in its turn.
-    fn take(&mut self, heard: Option<Result<Message, axum::Error>>) -> Result<Option<Bytes>, End> {
+    /// What was heard, if it wants an answer.
+    fn take(&mut self, heard: Option<Result<Message, axum::Error>>) -> Result<Option<Heard>, End> {
         self.heard = Instant::now();
         match heard {
-            Some(Ok(Message::Binary(message))) => Ok(Some(message)),
-            Some(Ok(Message::Text(text))) => Ok(Some(text.into())),
+            Some(Ok(Message::Binary(message))) => Ok(Some(Heard::Observation(message))),
+            Some(Ok(Message::Text(_))) => Ok(Some(Heard::Text)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
             Some(Ok(Message::Close(_))) | None => Err(End::Gone),
             Some(Err(error)) => {
                 tracing::debug!(%error, "openpi connection broke");
-                Err(End::Gone)
+                let too_long = error.to_string().contains("too long");
+                Err(if too_long { END_TOO_LONG } else { End::Gone })
             }
         }
     }
@@ -280,4 +292,5 @@ impl Session {
     }
 }
 
+const END_TOO_LONG: End = End::Close(close_code::SIZE, "the message is longer than this server takes");
 const END_STOPPING: End = End::Close(close_code::AWAY, "the server is shutting down");

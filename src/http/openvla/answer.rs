@@ -5,8 +5,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::payload::Form;
+use crate::http::error::{Failure, with_retry_after};
 use crate::http::json_numpy;
-use crate::policy::request::{PredictError, Prediction};
+use crate::policy::request::Prediction;
 
 const MODEL: HeaderName = HeaderName::from_static("x-neuro-model");
 const STATS: HeaderName = HeaderName::from_static("x-neuro-stats");
@@ -45,29 +46,11 @@ pub(super) fn action(prediction: &Prediction, form: Form) -> Response {
     response
 }
 
-/// A request the policy did not answer.
-pub(super) fn refused(why: &PredictError) -> Response {
-    let status = match why {
-        PredictError::Image(_) | PredictError::Tactile(_) => StatusCode::BAD_REQUEST,
-        PredictError::Instruction(_) | PredictError::RobotId(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        PredictError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
-        PredictError::Superseded(_) => StatusCode::CONFLICT,
-        PredictError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
-        PredictError::Loading | PredictError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-        PredictError::Backend(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let seconds = why.retry_after().map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
-    error(status, why.code(), &why.to_string(), seconds)
-}
-
-/// An error with a stable code.
-pub(super) fn error(status: StatusCode, code: &str, message: &str, retry_after_s: Option<u64>) -> Response {
-    let body = json!({ "success": false, "code": code, "error": message, "action": null });
-    let mut response = json_response(status, &body);
-    if let Some(seconds) = retry_after_s {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
+/// A request without an action. OpenVLA's own server answers the text `error` with status 200, which a client takes
+/// for an action; a status that says what happened stops its `raise_for_status`.
+pub(super) fn failure(failure: Failure) -> Response {
+    let body = json!({ "success": false, "code": failure.code, "error": failure.message, "action": null });
+    with_retry_after(json_response(failure.status, &body), failure.retry_after)
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response {

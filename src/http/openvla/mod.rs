@@ -8,17 +8,21 @@
 mod answer;
 mod payload;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::openpi::ROBOT_ID_HEADER;
+use super::body;
+use super::caller::Caller;
+use super::error::Failure;
 use super::state::AppState;
 use crate::policy::description::ModelDescription;
 use crate::policy::request::Warning;
+use crate::telemetry::metrics;
 use payload::{Act, ActError};
 
 /// Bodies above this many bytes are parsed on a blocking thread.
@@ -46,7 +50,21 @@ pub fn routes() -> OpenApiRouter<AppState> {
         (status = 503, description = "Loading, overloaded or stopping")
     )
 )]
-async fn act(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Response {
+async fn act(State(state): State<AppState>, request: Request) -> Response {
+    let arrival = Instant::now();
+    match answer(&state, request, arrival).await {
+        Ok(response) => response,
+        Err(failure) => answer::failure(failure),
+    }
+}
+
+async fn answer(state: &AppState, request: Request, arrival: Instant) -> Result<Response, Failure> {
+    let (head, body) = request.into_parts();
+    let caller = Caller::read(&head.headers, None, None, arrival, &state.options).map_err(|problems| {
+        let messages: Vec<_> = problems.iter().map(|problem| problem.msg.clone()).collect();
+        Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_header", messages.join("; "))
+    })?;
+    let body = body::read(body, &head.headers, &state.options).await?;
     let limits = state.service.limits();
     let parsed = if body.len() <= PARSE_INLINE_BYTES {
         payload::parse(&body, &limits)
@@ -54,25 +72,19 @@ async fn act(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> 
         let parsed = tokio::task::spawn_blocking(move || payload::parse(&body, &limits)).await;
         parsed.unwrap_or_else(|error| Err(ActError::Json(error.to_string())))
     };
-    let Act { mut request, form, unnorm_key } = match parsed {
-        Ok(act) => act,
-        Err(error) => {
-            crate::telemetry::metrics::observe_request("act", error.code(), std::time::Duration::ZERO);
-            return answer::error(error.status(), error.code(), &error.to_string(), None);
-        }
-    };
-    if request.robot_id.is_none() {
-        let id = headers.get(ROBOT_ID_HEADER).and_then(|id| id.to_str().ok());
-        request.robot_id = id.map(str::to_owned);
-    }
+    let Act { mut request, form, unnorm_key } = parsed.map_err(|error| {
+        metrics::observe_request("act", error.code(), arrival.elapsed());
+        Failure::new(error.status(), error.code(), error.to_string())
+    })?;
+    request.robot_id = request.robot_id.or(caller.robot_id);
+    let latest = arrival.checked_add(state.options.max_deadline);
+    request.deadline =
+        request.deadline.map(|own| latest.map_or(own, |latest| own.min(latest))).or(caller.deadline);
     if let (Some(key), Some(model)) = (unnorm_key, state.service.model()) {
         request.warnings.extend(foreign_key(&key, &model));
     }
-    match state.service.predict(request).await {
-        Ok(prediction) => answer::action(&prediction, form),
-        Err(error) => answer::refused(&error),
-    }
-    .into_response()
+    let prediction = state.service.predict(request).await?;
+    Ok(answer::action(&prediction, form))
 }
 
 fn foreign_key(key: &str, model: &ModelDescription) -> Option<Warning> {

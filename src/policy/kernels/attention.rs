@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::activation::exp;
 use super::buffers::{Aligned, Matrix, Plain};
-use super::epilogue::{SharedSink, Sink};
+use super::epilogue::{SharedSink, Sink, TileRow};
 use super::gemm::{Dot, Tile};
 use super::isa::simd;
 use super::operand::with_row;
@@ -439,10 +439,10 @@ impl<D: AttentionDot> BlockJob<'_, D> {
         let lda = weights.stride();
         let a = &weights.padded()[tile.start * lda..];
         let a = &a[..(tile.len() - 1) * lda + groups * D::GROUP];
+        let mut sums = [[0.0f32; PANEL]; TILE_ROWS];
         for (panel, b) in values.chunks_exact(PANEL * self.capacity).enumerate() {
             let width = (dim - panel * PANEL).min(PANEL);
             let b = &b[..groups * D::GROUP * PANEL];
-            let mut sums = [[0.0f32; PANEL]; TILE_ROWS];
             // SAFETY: `a` and `b` are slices of the lengths `tile` asks for, `sums` has 12 rows of 32.
             unsafe {
                 D::tile(
@@ -460,10 +460,8 @@ impl<D: AttentionDot> BlockJob<'_, D> {
                     },
                 );
             }
-            for (row, index) in sums.iter_mut().zip(tile.clone()) {
-                for value in row.iter_mut() {
-                    *value *= inverse[index];
-                }
+            scale_rows(self.isa, &mut sums, &inverse[tile.clone()]);
+            for (row, index) in sums.iter().zip(tile.clone()) {
                 // SAFETY: `attend` holds the sink's borrow until all tasks are done; tasks differ in head or
                 // rows, and no more than this head's columns are passed.
                 unsafe {
@@ -477,6 +475,19 @@ impl<D: AttentionDot> BlockJob<'_, D> {
             }
         }
     }
+}
+
+#[inline(always)]
+fn scale_rows_body<const FMA: bool>(rows: &mut [TileRow], factors: &[f32]) {
+    for (row, factor) in rows.iter_mut().zip(factors) {
+        for value in row.iter_mut() {
+            *value *= factor;
+        }
+    }
+}
+
+simd! {
+    fn scale_rows(rows: &mut [TileRow], factors: &[f32]) => scale_rows_body
 }
 
 #[inline(always)]

@@ -256,6 +256,44 @@ fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     })
 }
 
+/// Operations (multiplications and additions) a second of this thread, with the tile kernel of `precision` on
+/// 12 rows and one panel that stay in the first-level cache: what a product can at best come to.
+#[must_use]
+pub fn peak_flops(isa: Isa, precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => peak_of::<F32Dot>(isa),
+        Precision::Bf16 => peak_of::<Bf16Dot>(isa),
+        Precision::Int8 => peak_of::<I8Dot>(isa),
+    }
+}
+
+fn peak_of<D: Dot>(isa: Isa) -> f64 {
+    const GROUPS: usize = 128;
+    const REPEATS: usize = 100;
+    let lda = GROUPS * D::GROUP;
+    let a = Aligned::<D::Row>::zeroed(TILE_ROWS * lda);
+    let b = Aligned::<D::Col>::zeroed(PANEL * lda);
+    let mut c = [[0.0f32; PANEL]; TILE_ROWS];
+    let start = std::time::Instant::now();
+    for _ in 0..REPEATS {
+        let c = std::hint::black_box(&mut c);
+        let args = Tile {
+            rows: TILE_ROWS,
+            half: false,
+            a: a.as_ptr(),
+            lda,
+            b: b.as_ptr(),
+            groups: GROUPS,
+            c: c.as_mut_ptr().cast(),
+            ldc: PANEL,
+            accumulate: false,
+        };
+        // SAFETY: `a` has 12 rows of `lda`, `b` one panel as long, `c` 12 rows of 32.
+        unsafe { D::tile(isa, args) };
+    }
+    (2 * REPEATS * TILE_ROWS * PANEL * lda) as f64 / start.elapsed().as_secs_f64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Level;

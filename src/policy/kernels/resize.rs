@@ -115,13 +115,22 @@ mod avx2 {
                 high[row] = _mm256_add_epi32(high[row], _mm256_madd_epi16(taps, high_weights));
             }
         }
-        std::array::from_fn(|row| {
-            let sum = _mm256_add_epi32(low[row], _mm256_slli_epi32::<{ LOW_BITS as i32 }>(high[row]));
-            let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-            let sum = _mm_srai_epi32::<{ PRECISION_BITS as i32 }>(_mm_add_epi32(sum, _mm_set1_epi32(HALF)));
-            let words = _mm_packs_epi32(sum, sum);
-            _mm_cvtsi128_si32(_mm_packus_epi16(words, words)) as u32
-        })
+        let joined =
+            |row: usize| _mm256_add_epi32(low[row], _mm256_slli_epi32::<{ LOW_BITS as i32 }>(high[row]));
+        // Both halves of two rows added at once: the sums of the first row low, of the second high.
+        let halves_added = |a: __m256i, b: __m256i| {
+            let sum = _mm256_add_epi32(
+                _mm256_permute2x128_si256::<0x20>(a, b),
+                _mm256_permute2x128_si256::<0x31>(a, b),
+            );
+            _mm256_srai_epi32::<{ PRECISION_BITS as i32 }>(_mm256_add_epi32(sum, _mm256_set1_epi32(HALF)))
+        };
+        let (first, second) = (halves_added(joined(0), joined(2)), halves_added(joined(1), joined(3)));
+        let words = _mm256_packs_epi32(first, second);
+        // Bytes of rows 0 and 1 start the low half, those of 2 and 3 the high one.
+        let bytes = _mm256_packus_epi16(words, words);
+        let (low, high) = (_mm256_extract_epi64::<0>(bytes) as u64, _mm256_extract_epi64::<2>(bytes) as u64);
+        [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]
     }
 
     /// Bytes of a row mixed at a time: four accumulators of eight lanes.

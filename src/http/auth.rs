@@ -1,0 +1,84 @@
+//! Who may ask: an optional token, compared in constant time.
+//!
+//! `Authorization: Bearer TOKEN`, or `Api-Key TOKEN` as the openpi client writes it. A websocket is let in or turned
+//! away at its upgrade request like any other.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::state::AppState;
+
+/// Answers 401 to a request without a valid token, when one is configured. The admin token opens everything too.
+pub async fn require_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let options = Arc::clone(&state.options);
+    let Some(token) = options.bearer_token.as_deref() else { return next.run(request).await };
+    let open = options.open_paths.iter().any(|path| path == request.uri().path());
+    let tokens = [Some(token), options.admin_token.as_deref()];
+    if open || presents(request.headers(), &tokens) { next.run(request).await } else { unauthorized() }
+}
+
+/// Whether the request carries one of `tokens`. The time taken depends neither on the token nor on how much of it
+/// was guessed.
+#[must_use]
+pub fn presents(headers: &HeaderMap, tokens: &[Option<&str>]) -> bool {
+    let Some(presented) = credential(headers) else { return false };
+    let presented = Sha256::digest(presented);
+    let mut found = Choice::from(0);
+    for token in tokens.iter().flatten().filter(|token| !token.is_empty()) {
+        found |= Sha256::digest(token.as_bytes()).ct_eq(&presented);
+    }
+    found.into()
+}
+
+/// 401, with the scheme that would have worked.
+#[must_use]
+pub fn unauthorized() -> Response {
+    let body = json!({ "detail": "a valid token is required: `Authorization: Bearer TOKEN`", "code": "unauthorized" });
+    let mut response = (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response();
+    let challenge = HeaderValue::from_static("Bearer realm=\"neuro\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+fn credential(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, rest) = value.split_at_checked(space)?;
+    let known = scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"api-key");
+    known.then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn both_schemes_carry_the_token() {
+        for value in ["Bearer s3cret", "bearer  s3cret", "Api-Key s3cret", "API-KEY s3cret "] {
+            assert!(presents(&with(value), &[Some("s3cret"), None]), "{value}");
+        }
+        assert!(presents(&with("Bearer admin"), &[Some("s3cret"), Some("admin")]));
+    }
+
+    #[test]
+    fn anything_else_does_not() {
+        let values =
+            ["Bearer s3cre", "Bearer s3crets", "Bearer", "Bearer ", "Basic s3cret", "s3cret", "Bearers3cret"];
+        for value in values {
+            assert!(!presents(&with(value), &[Some("s3cret"), None]), "{value}");
+        }
+        assert!(!presents(&with("Bearer "), &[Some("")]));
+        assert!(!presents(&HeaderMap::new(), &[Some("s3cret")]));
+    }
+}
