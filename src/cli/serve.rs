@@ -7,7 +7,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use axum::serve::ListenerExt;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -20,6 +19,7 @@ use super::output::say;
 use super::settings::{All, SettingFlags};
 use super::signals::Signals;
 use crate::config::{Effective, KEYS, ServeConfig, Source};
+use crate::http::listener::{self, ListenOptions};
 use crate::http::{AppState, router};
 use crate::policy::description::ModelDescription;
 use crate::policy::recording::Recorder;
@@ -117,13 +117,16 @@ impl Server {
     fn start(listener: TcpListener, service: &PolicyService, config: &ServeConfig) -> Result<Self, Failure> {
         let address = listener.local_addr().or_exit(Exit::Listen)?;
         let state = AppState::new(service.clone(), options::http(config));
-        // Small answers must not wait for Nagle's timer.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let limits = ListenOptions {
+            max_connections: state.options.max_connections,
+            headers_timeout: state.options.headers_timeout,
+        };
         let (stop, stopped) = oneshot::channel();
-        let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async {
-            drop(stopped.await);
-        });
-        Ok(Self { address, task: tokio::spawn(async move { serving.await }), stop: Some(stop) })
+        let serving = async move {
+            listener::serve(listener, router(state), limits, async { drop(stopped.await) }).await;
+            Ok(())
+        };
+        Ok(Self { address, task: tokio::spawn(serving), stop: Some(stop) })
     }
 
     /// Takes no more connections and no more requests, waits for the running ones, then for their answers to leave.
