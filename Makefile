@@ -52,7 +52,7 @@ test-browser:    ## the pages in a headless browser
 	@if [ -x tests/browser/run ]; then tests/browser/run; else echo "tests/browser/run is not here"; exit 1; fi
 
 fuzz:            ## every fuzz target for FUZZ_SECONDS (60) each
-	fuzz/run
+	tests/fuzz/run
 
 dist: build      ## neuro-VERSION-TARGET.tar.gz in target/dist
 	.ci/dist

@@ -12,6 +12,8 @@ mod openpi;
 mod openvla;
 mod record;
 mod resnet;
+mod rest;
 mod server;
 mod service;
 mod shell;
+mod transcripts;

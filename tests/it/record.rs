@@ -46,6 +46,10 @@ fn lines(recording: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+fn action(value: &Value) -> [f32; 7] {
+    serde_json::from_value(value["action"].clone()).unwrap()
+}
+
 #[tokio::test]
 async fn a_recording_replays_to_the_same_bits_and_shows_another_model() {
     let folder = tempfile::tempdir().unwrap();
@@ -60,7 +64,7 @@ async fn a_recording_replays_to_the_same_bits_and_shows_another_model() {
     for (line, answer) in lines[1..].iter().zip(&answers) {
         assert_eq!(line["outcome"], "ok");
         assert_eq!(line["wire"], "predict");
-        assert_eq!(line["action"], answer["action"]);
+        assert_eq!(action(line), action(answer));
         assert!(line["timings"]["total_ms"].as_f64().unwrap() > 0.0);
     }
     assert_eq!(lines[4]["outcome"], "invalid_image");
