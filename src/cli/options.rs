@@ -88,6 +88,7 @@ pub fn http(config: &ServeConfig) -> HttpOptions {
         bearer_token: token(&http.token),
         admin_token: token(&http.admin_token),
         model_roots: config.model.roots.clone(),
+        swap: load(config),
         openpi: OpenpiOptions { max_message_bytes: max_body_bytes, ..defaults.openpi },
         ..defaults
     }

@@ -7,7 +7,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use axum::serve::ListenerExt;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -20,6 +19,7 @@ use super::output::say;
 use super::settings::{All, SettingFlags};
 use super::signals::Signals;
 use crate::config::{Effective, KEYS, ServeConfig, Source};
+use crate::http::listener::{self, ListenOptions};
 use crate::http::{AppState, router};
 use crate::policy::description::ModelDescription;
 use crate::policy::recording::Recorder;
@@ -109,7 +109,7 @@ async fn until_stopped(config: &ServeConfig, recorder: Option<Recorder>) -> Outc
 /// The edge on its own task, with the means to end it.
 struct Server {
     address: SocketAddr,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -117,13 +117,15 @@ impl Server {
     fn start(listener: TcpListener, service: &PolicyService, config: &ServeConfig) -> Result<Self, Failure> {
         let address = listener.local_addr().or_exit(Exit::Listen)?;
         let state = AppState::new(service.clone(), options::http(config));
-        // Small answers must not wait for Nagle's timer.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let limits = ListenOptions {
+            max_connections: config.http.max_connections,
+            headers_timeout: config.http.header_timeout,
+        };
         let (stop, stopped) = oneshot::channel();
-        let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async {
+        let serving = listener::serve(listener, router(state), limits, async {
             drop(stopped.await);
         });
-        Ok(Self { address, task: tokio::spawn(async move { serving.await }), stop: Some(stop) })
+        Ok(Self { address, task: tokio::spawn(serving), stop: Some(stop) })
     }
 
     /// Takes no more connections and no more requests, waits for the running ones, then for their answers to leave.
@@ -141,10 +143,9 @@ impl Server {
     }
 }
 
-fn stopped(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Failure {
+fn stopped(ended: Result<(), tokio::task::JoinError>) -> Failure {
     let error = match ended {
-        Ok(Ok(())) => anyhow::anyhow!("the server stopped listening"),
-        Ok(Err(error)) => error.into(),
+        Ok(()) => anyhow::anyhow!("the server stopped listening"),
         Err(error) => error.into(),
     };
     Failure { exit: Exit::Listen, error }

@@ -1,12 +1,16 @@
 //! One test binary: black-box tests over the wire, and the network against its golden data.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
+mod auth;
 mod cli;
 mod config;
 mod edge;
 mod golden;
 mod house;
 mod openpi;
+mod openvla;
+mod operate;
 mod record;
 mod resnet;
 mod server;
