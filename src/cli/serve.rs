@@ -118,8 +118,8 @@ impl Server {
         let address = listener.local_addr().or_exit(Exit::Listen)?;
         let state = AppState::new(service.clone(), options::http(config));
         let limits = ListenOptions {
-            max_connections: config.http.max_connections,
-            headers_timeout: config.http.header_timeout,
+            max_connections: state.options.max_connections,
+            headers_timeout: state.options.headers_timeout,
         };
         let (stop, stopped) = oneshot::channel();
         let serving = listener::serve(listener, router(state), limits, async {

@@ -1,6 +1,6 @@
 //! Who may ask: an optional token, compared in constant time.
 //!
-//! `Authorization: Bearer TOKEN`, or `Api-Key TOKEN` as the openpi client writes it. A websocket is let in or turned
+//! `Authorization: Bearer TOKEN`, `Api-Key TOKEN` as the openpi client writes it, or Tether's `X-Tether-Key`. A websocket is let in or turned
 //! away at its upgrade request like any other.
 
 use std::sync::Arc;
@@ -48,7 +48,10 @@ pub fn unauthorized() -> Response {
 }
 
 fn credential(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return headers.get("x-tether-key").map(HeaderValue::as_bytes);
+    };
+    let value = value.as_bytes();
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, rest) = value.split_at_checked(space)?;
     let known = scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"api-key");
@@ -69,6 +72,9 @@ mod tests {
             assert!(presents(&with(value), &[Some("s3cret"), None]), "{value}");
         }
         assert!(presents(&with("Bearer admin"), &[Some("s3cret"), Some("admin")]));
+        let tether =
+            HeaderMap::from_iter([("x-tether-key".parse().unwrap(), HeaderValue::from_static("s3cret"))]);
+        assert!(presents(&tether, &[Some("s3cret")]) && !presents(&tether, &[Some("other")]));
     }
 
     #[test]

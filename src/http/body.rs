@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::error::Failure;
+use super::error::{Failure, Rejection};
 use super::state::HttpOptions;
 
 /// How long a body that is refused for its length is read on, so that its sender comes to read the answer.
@@ -44,6 +44,26 @@ pub async fn read(body: Body, headers: &HeaderMap, options: &HttpOptions) -> Res
         drop(tokio::time::timeout(DISCARD_TIME.min(options.body_timeout), discard).await);
     }
     result
+}
+
+/// Bodies above this many bytes are taken apart on a blocking thread.
+const INLINE_BYTES: usize = 1 << 20;
+
+/// Takes a body of `length` bytes apart, off the async threads when it is long.
+///
+/// # Errors
+/// What `parse` says, or 500 when it panicked.
+pub async fn parsed<T: Send + 'static>(
+    length: usize,
+    parse: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
+) -> Result<T, Rejection> {
+    if length <= INLINE_BYTES {
+        return parse();
+    }
+    tokio::task::spawn_blocking(parse).await.unwrap_or_else(|error| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Err(Failure::new(status, "internal", error.to_string()).into())
+    })
 }
 
 async fn collect(

@@ -14,27 +14,15 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A number written as text: surrounding white space, `_` between digits, `inf` and `nan` are all accepted.
+/// A number written as text: surrounding white space, single `_` within it, `inf` and `nan` are all accepted.
 #[must_use]
 pub fn float(text: &str) -> Option<f64> {
     let trimmed = text.trim();
-    let underscored = trimmed.contains('_');
-    if underscored && !underscores_between_digits(trimmed) {
-        return None;
+    if !trimmed.contains('_') {
+        return trimmed.parse().ok();
     }
-    let plain = if underscored { trimmed.replace('_', "") } else { trimmed.to_owned() };
-    plain.parse().ok()
-}
-
-fn underscores_between_digits(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let digit =
-        |index: Option<usize>| index.and_then(|index| bytes.get(index)).is_some_and(u8::is_ascii_digit);
-    bytes
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'_')
-        .all(|(index, _)| digit(index.checked_sub(1)) && digit(index.checked_add(1)))
+    let misplaced = trimmed.starts_with('_') || trimmed.ends_with('_') || trimmed.contains("__");
+    if misplaced { None } else { trimmed.replace('_', "").parse().ok() }
 }
 
 /// A number as pydantic takes one: int, float, boolean or numeric text.

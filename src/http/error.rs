@@ -1,6 +1,6 @@
 //! The one place where a failure becomes a status code, and the shapes the wires answer failures in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json as JsonBody;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::validation::{BodyProblem, Problem, ValidationErrors, loc};
 use crate::policy::backend::BackendError;
 use crate::policy::request::PredictError;
+use crate::telemetry::metrics;
 
 /// A request that got no action, ready to be worded for any wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +130,23 @@ impl From<PredictError> for Rejection {
 }
 
 impl Rejection {
+    /// Stable name for metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid_request",
+            Self::Unreadable(_) => "unreadable_body",
+            Self::Failed(failure) => failure.code,
+        }
+    }
+
+    /// Counts a request that never reached the policy, and gives its answer.
+    #[must_use]
+    pub fn refuse(self, wire: &'static str, shape: Shape, arrival: Instant) -> Response {
+        metrics::observe_request(wire, self.code(), arrival.elapsed());
+        self.answer(shape)
+    }
+
     /// The answer on one wire.
     #[must_use]
     pub fn answer(self, shape: Shape) -> Response {

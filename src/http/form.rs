@@ -43,7 +43,7 @@ impl Form {
         self.get(name).filter(|entry| !matches!(entry, Entry::Text(text) if text.is_empty()))
     }
 
-    /// Reads a body by its content type. `files` may hold files, `texts` do not.
+    /// Reads a body by its content type and keeps what is called one of `names`.
     ///
     /// # Errors
     /// [`Rejection::Unreadable`] when the body is not what its content type says.
@@ -82,6 +82,10 @@ impl Form {
                 return Err(Rejection::Unreadable(format!(
                     "Too many parts. Maximum number of parts is {limit}."
                 )));
+            }
+            if field.name().is_none() {
+                let message = "The Content-Disposition header field \"name\" must be provided.";
+                return Err(Rejection::Unreadable(message.to_owned()));
             }
             let known = names.iter().find(|name| field.name() == Some(**name));
             if let Some(name) = known {

@@ -4,8 +4,7 @@
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::header;
-use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
@@ -17,10 +16,13 @@ use super::caller::Caller;
 use super::error::{PredictFailure, Rejection, Shape};
 use super::form::{Entry, Form};
 use super::json::Json;
-use super::state::AppState;
+use super::state::{AppState, HttpOptions};
 use super::validation::{Problem, Problems, ValidationErrors, is_json, loc};
 use super::{body, coercion, roboeval};
 use crate::policy::request::{Picture, PredictRequest, Prediction, Warning};
+
+/// Name of this wire in metrics and recordings.
+const WIRE: &str = "predict";
 
 /// A form for `POST /predict`.
 #[derive(ToSchema)]
@@ -154,27 +156,22 @@ pub async fn predict(State(state): State<AppState>, request: Request) -> Respons
     let arrival = Instant::now();
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let shape = if is_json(content_type) { Shape::Roboeval } else { Shape::Predict };
-    let answer = async {
+    if is_json(content_type) {
+        return roboeval::predict(&state, parts.headers, body, arrival).await;
+    }
+    let request = async {
         let body = body::read(body, &parts.headers, &state.options).await?;
-        match shape {
-            Shape::Roboeval => roboeval::predict(&state, &parts.headers, &body, arrival).await,
-            _ => by_form(&state, &parts, body, arrival).await,
-        }
+        let form = Form::read(&parts, body, FIELDS, &state.options).await?;
+        typed(&form, &parts.headers, arrival, &state.options).map_err(Rejection::from)
     };
-    answer.await.unwrap_or_else(|rejection: Rejection| rejection.answer(shape))
-}
-
-async fn by_form(
-    state: &AppState,
-    parts: &Parts,
-    body: Bytes,
-    arrival: Instant,
-) -> Result<Response, Rejection> {
-    let form = Form::read(parts, body, FIELDS, &state.options).await?;
-    let (request, used_dummy_tactile) = typed(&form, state, parts, arrival)?;
-    let prediction = state.service.predict(request).await?;
-    Ok(stamped(answer(&prediction, used_dummy_tactile), &prediction.timings))
+    let (request, used_dummy_tactile) = match request.await {
+        Ok(request) => request,
+        Err(rejection) => return rejection.refuse(WIRE, Shape::Predict, arrival),
+    };
+    match state.service.predict(request).await {
+        Ok(prediction) => stamped(answer(&prediction, used_dummy_tactile), &prediction.timings),
+        Err(error) => Rejection::from(error).answer(Shape::Predict),
+    }
 }
 
 fn answer(prediction: &Prediction, used_dummy_tactile: bool) -> PredictAnswer {
@@ -191,9 +188,9 @@ fn answer(prediction: &Prediction, used_dummy_tactile: bool) -> PredictAnswer {
 /// The typed request, and `use_dummy_tactile` as it was understood.
 fn typed(
     form: &Form,
-    state: &AppState,
-    parts: &Parts,
+    headers: &HeaderMap,
     arrival: Instant,
+    options: &HttpOptions,
 ) -> Result<(PredictRequest, bool), Vec<Problem>> {
     let mut problems = Problems::default();
     let required =
@@ -204,13 +201,12 @@ fn typed(
     let tactile = problems.keep(file(form, "tactile")).flatten().filter(|bytes| !bytes.is_empty());
     let robot_id = problems.keep(text(form, "robot_id")).flatten().map(Json::String);
     let deadline = problems.keep(text(form, "deadline_ms")).flatten().map(Json::String);
-    let caller = Caller::read(&parts.headers, robot_id.as_ref(), deadline.as_ref(), arrival, &state.options);
+    let caller = Caller::read(headers, robot_id.as_ref(), deadline.as_ref(), arrival, options);
     let caller = problems.keep_all(caller).unwrap_or_default();
     let image = problems.settle(image)?;
 
     let used_dummy_tactile = dummy.unwrap_or(tactile.is_none());
-    let mut request =
-        PredictRequest::new(Picture::Encoded(image), instruction.unwrap_or_default(), "predict");
+    let mut request = PredictRequest::new(Picture::Encoded(image), instruction.unwrap_or_default(), WIRE);
     if tactile.is_none() && !used_dummy_tactile {
         let message = "use_dummy_tactile is false but no tactile image came; a black one was used";
         request.warnings.push(Warning::new("tactile_missing", message));
@@ -239,7 +235,8 @@ fn text(form: &Form, name: &str) -> Result<Option<String>, Problem> {
 }
 
 fn boolean(form: &Form, name: &str) -> Result<Option<bool>, Problem> {
-    let Some(text) = text(form, name)? else { return Ok(None) };
+    let not_text = |_| Problem::bool_type(loc(["body", name]), Value::Null);
+    let Some(text) = text(form, name).map_err(not_text)? else { return Ok(None) };
     let problem = || Problem::bool_parsing(loc(["body", name]), Value::String(text.clone()));
     coercion::boolean(&text).map(Some).ok_or_else(problem)
 }

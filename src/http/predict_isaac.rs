@@ -1,11 +1,11 @@
 //! `POST /predict_isaac`: JSON with a base64 picture, as the original's simulator scripts send it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,10 +14,13 @@ use super::caller::Caller;
 use super::error::{Failure, IsaacFailure, Rejection, Shape};
 use super::fields::{base64_picture, text, text_or};
 use super::json::Json;
-use super::state::AppState;
+use super::state::{AppState, HttpOptions};
 use super::validation::{Problem, Problems, ValidationErrors, json_body, loc};
 use super::{body, coercion};
 use crate::policy::request::{PredictError, PredictRequest, Prediction, Warning};
+
+/// Name of this wire in metrics and recordings.
+const WIRE: &str = "predict_isaac";
 
 /// An observation for `POST /predict_isaac`.
 #[derive(ToSchema)]
@@ -89,37 +92,38 @@ pub struct IsaacAnswer {
 pub async fn predict_isaac(State(state): State<AppState>, request: Request) -> Response {
     let arrival = Instant::now();
     let (parts, body) = request.into_parts();
-    let answer = async {
+    let request = async {
         let body = body::read(body, &parts.headers, &state.options).await?;
-        by_json(&state, &parts.headers, body, arrival).await
+        let options = Arc::clone(&state.options);
+        body::parsed(body.len(), move || typed(&body, &parts.headers, arrival, &options)).await
     };
-    answer.await.unwrap_or_else(|rejection: Rejection| rejection.answer(Shape::Isaac))
+    let request = match request.await {
+        Ok(request) => request,
+        Err(rejection) => return rejection.refuse(WIRE, Shape::Isaac, arrival),
+    };
+    match state.service.predict(request).await {
+        Ok(prediction) => stamped(answer(&prediction), &prediction.timings),
+        Err(error) => Rejection::Failed(worded(error)).answer(Shape::Isaac),
+    }
 }
 
-async fn by_json(
-    state: &AppState,
+fn typed(
+    body: &[u8],
     headers: &HeaderMap,
-    body: Bytes,
     arrival: Instant,
-) -> Result<Response, Rejection> {
+    options: &HttpOptions,
+) -> Result<PredictRequest, Rejection> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let document = json_body(content_type, &body)?;
-    drop(body);
-    let observation = Observation::read(&document, headers, arrival, state)?;
-    let mut request = PredictRequest::new(
-        base64_picture(observation.image, "image").map_err(Rejection::Failed)?,
-        observation.text_prompt.to_owned(),
-        "predict_isaac",
-    );
+    let document = json_body(content_type, body)?;
+    let observation = Observation::read(&document, headers, arrival, options)?;
+    let image = base64_picture(observation.image, "image")?;
+    let mut request = PredictRequest::new(image, observation.text_prompt.to_owned(), WIRE);
     let tactile = observation.tactile.filter(|text| !text.is_empty());
-    let tactile = tactile.map(|text| base64_picture(text, "tactile image")).transpose();
-    request.tactile = tactile.map_err(Rejection::Failed)?;
+    request.tactile = tactile.map(|text| base64_picture(text, "tactile image")).transpose()?;
     request.warnings.extend(pose_warning(&observation.current_pose));
     request.robot_id = observation.caller.robot_id;
     request.deadline = observation.caller.deadline;
-    drop(document);
-    let prediction = state.service.predict(request).await.map_err(worded)?;
-    Ok(stamped(answer(&prediction), &prediction.timings))
+    Ok(request)
 }
 
 /// The fields, checked for type and shape.
@@ -136,7 +140,7 @@ impl<'a> Observation<'a> {
         document: &'a Json,
         headers: &HeaderMap,
         arrival: Instant,
-        state: &AppState,
+        options: &HttpOptions,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let image = problems.keep(text(document, &["image"], document));
@@ -147,13 +151,8 @@ impl<'a> Observation<'a> {
         let current_pose = problems.keep_all(pose);
         let text_prompt = problems.keep(text_or(document, "text_prompt", Some("")));
         let tactile = problems.keep(text_or(document, "tactile", None));
-        let caller = Caller::read(
-            headers,
-            document.get("robot_id"),
-            document.get("deadline_ms"),
-            arrival,
-            &state.options,
-        );
+        let caller =
+            Caller::read(headers, document.get("robot_id"), document.get("deadline_ms"), arrival, options);
         let caller = problems.keep_all(caller);
         let observation = || {
             Some(Self {

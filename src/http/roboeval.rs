@@ -2,9 +2,11 @@
 //! Its preflight reads `ready` and the specs; its simulator wrapper compares `action_space` and the specs with
 //! the simulator's and refuses a pair that does not fit, so they are stated exactly and promise nothing more.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json as JsonBody;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -12,14 +14,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Notice, StatsRef, notices, stamped, widened};
+use super::body;
 use super::caller::Caller;
-use super::error::{Failure, Rejection, Shape};
+use super::error::{Rejection, Shape};
 use super::fields::{base64_picture, text};
 use super::json::Json;
-use super::state::AppState;
+use super::state::{AppState, HttpOptions};
 use super::validation::{Problem, Problems, echo, json_body, loc};
-use crate::policy::request::{PredictError, PredictRequest, Warning};
+use crate::policy::request::{PredictError, PredictRequest, Prediction, Warning};
 use crate::policy::stats::ACTION_DIM;
+
+/// Name of this wire in metrics and recordings.
+const WIRE: &str = "roboeval";
 
 /// roboeval's observation.
 #[derive(ToSchema)]
@@ -207,44 +213,48 @@ fn not_ready() -> Response {
 }
 
 /// One action for roboeval's JSON.
-///
-/// # Errors
-/// [`Rejection`].
-pub async fn predict(
-    state: &AppState,
-    headers: &HeaderMap,
-    body: &[u8],
-    arrival: Instant,
-) -> Result<Response, Rejection> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let document = json_body(content_type, body)?;
-    let request = typed(&document, headers, arrival, state)?;
-    drop(document);
-    let prediction = state.service.predict(request).await?;
-    let answer = RoboevalAnswer {
-        actions: [widened(&prediction)],
+pub async fn predict(state: &AppState, headers: HeaderMap, body: Body, arrival: Instant) -> Response {
+    let request = async {
+        let body = body::read(body, &headers, &state.options).await?;
+        let options = Arc::clone(&state.options);
+        body::parsed(body.len(), move || typed(&body, &headers, arrival, &options)).await
+    };
+    let request = match request.await {
+        Ok(request) => request,
+        Err(rejection) => return rejection.refuse(WIRE, Shape::Roboeval, arrival),
+    };
+    match state.service.predict(request).await {
+        Ok(prediction) => stamped(answer(&prediction), &prediction.timings),
+        Err(error) => Rejection::from(error).answer(Shape::Roboeval),
+    }
+}
+
+fn answer(prediction: &Prediction) -> RoboevalAnswer {
+    RoboevalAnswer {
+        actions: [widened(prediction)],
         chunk_size: 1,
         action_chunk_size: 1,
         action_space: ACTION_SPACE,
         model_id: prediction.model.id.clone(),
         stats: (&prediction.model.stats).into(),
-        warnings: notices(&prediction),
-    };
-    Ok(stamped(answer, &prediction.timings))
+        warnings: notices(prediction),
+    }
 }
 
 fn typed(
-    document: &Json,
+    body: &[u8],
     headers: &HeaderMap,
     arrival: Instant,
-    state: &AppState,
+    options: &HttpOptions,
 ) -> Result<PredictRequest, Rejection> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let document = json_body(content_type, body)?;
     let obs = match document.get("obs") {
         Some(obs @ Json::Object(_)) => obs,
         Some(other) => {
             return Err(vec![Problem::model_attributes_type(loc(["body", "obs"]), echo(other))].into());
         }
-        None => return Err(vec![Problem::missing(loc(["body", "obs"]), echo(document))].into()),
+        None => return Err(vec![Problem::missing(loc(["body", "obs"]), echo(&document))].into()),
     };
     let mut problems = Problems::default();
     let instruction = problems.keep(text(obs, &["obs", "instruction"], obs));
@@ -262,14 +272,13 @@ fn typed(
     });
     let tactile = problems.keep(picture("tactile")).flatten();
     let caller =
-        Caller::read(headers, document.get("robot_id"), document.get("deadline_ms"), arrival, &state.options);
+        Caller::read(headers, document.get("robot_id"), document.get("deadline_ms"), arrival, options);
     let caller = problems.keep_all(caller).unwrap_or_default();
     let (instruction, primary) = problems.settle(instruction.zip(primary.flatten()))?;
 
-    let bad = |failure: Failure| Rejection::Failed(failure);
-    let image = base64_picture(primary, "image").map_err(bad)?;
-    let mut request = PredictRequest::new(image, instruction.to_owned(), "roboeval");
-    request.tactile = tactile.map(|text| base64_picture(text, "tactile image")).transpose().map_err(bad)?;
+    let image = base64_picture(primary, "image")?;
+    let mut request = PredictRequest::new(image, instruction.to_owned(), WIRE);
+    request.tactile = tactile.map(|text| base64_picture(text, "tactile image")).transpose()?;
     request.warnings.extend(images.and_then(unused_cameras));
     request.robot_id = caller.robot_id;
     request.deadline = caller.deadline;

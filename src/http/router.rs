@@ -9,6 +9,7 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
+use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -48,18 +49,20 @@ pub fn router(state: AppState) -> Router {
     let (router, document) = described();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
     let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
-    router
+    let routes = router
         .merge(openapi::routes(document))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
-        .layer(middleware::from_fn(fallback::methods))
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
+        .with_state(state.clone());
+    // Around the router, because a layer within it runs behind the choice of the method.
+    Router::new()
+        .fallback_service(middleware::from_fn(fallback::methods).layer(routes))
         // Outermost: a browser asks with OPTIONS and without a token.
         .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
         .layer(middleware::from_fn(trace::span))
-        .with_state(state)
 }
 
 /// A bug, answered instead of a hang-up.

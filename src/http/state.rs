@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::openpi::OpenpiOptions;
 use crate::policy::model::LoadOptions;
 use crate::policy::service::PolicyService;
@@ -15,13 +17,16 @@ pub struct AppState {
     pub service: PolicyService,
     /// The edge's settings.
     pub options: Arc<HttpOptions>,
+    /// Places for openpi connections.
+    pub openpi_places: Arc<Semaphore>,
 }
 
 impl AppState {
     /// A state with these settings.
     #[must_use]
     pub fn new(service: PolicyService, options: HttpOptions) -> Self {
-        Self { service, options: Arc::new(options) }
+        let places = options.openpi.max_connections.min(Semaphore::MAX_PERMITS);
+        Self { service, options: Arc::new(options), openpi_places: Arc::new(Semaphore::new(places)) }
     }
 }
 
@@ -32,6 +37,8 @@ pub struct HttpOptions {
     pub max_body_bytes: usize,
     /// A body must be complete this long after its first header; later is 408.
     pub body_timeout: Duration,
+    /// Connections open at once, openpi ones not counted; the next waits.
+    pub max_connections: usize,
     /// A request's headers must be complete this long after the connection is open or idle.
     pub headers_timeout: Duration,
     /// Most parts in a multipart form.
@@ -59,6 +66,7 @@ impl Default for HttpOptions {
         Self {
             max_body_bytes: 32 << 20,
             body_timeout: Duration::from_secs(30),
+            max_connections: 512,
             headers_timeout: Duration::from_secs(10),
             max_form_parts: 1000,
             max_deadline: Duration::from_secs(600),

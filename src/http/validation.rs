@@ -176,6 +176,12 @@ impl Problem {
         Self::new("finite_number", loc, "Input should be a finite number", input)
     }
 
+    /// Neither a boolean nor text.
+    #[must_use]
+    pub fn bool_type(loc: Vec<Step>, input: Value) -> Self {
+        Self::new("bool_type", loc, "Input should be a valid boolean", input)
+    }
+
     /// Text that is neither yes nor no.
     #[must_use]
     pub fn bool_parsing(loc: Vec<Step>, input: Value) -> Self {
@@ -220,7 +226,7 @@ impl Problem {
     }
 }
 
-/// Reads a JSON body as FastAPI does: nothing or `null` is a missing body, and only `application/json` and
+/// Reads a JSON body as FastAPI does: nothing is a missing body, and only `application/json` and
 /// `application/*+json` are JSON at all.
 ///
 /// # Errors
@@ -234,7 +240,6 @@ pub fn json_body(content_type: Option<&str>, body: &[u8]) -> Result<Json, BodyPr
         return Err(Problem::model_attributes_type(loc(["body"]), echo(&text)).into());
     }
     match super::json::parse(body) {
-        Ok(Json::Null) => Err(Problem::missing(loc(["body"]), Value::Null).into()),
         Ok(value @ Json::Object(_)) => Ok(value),
         Ok(other) => Err(Problem::model_attributes_type(loc(["body"]), echo(&other)).into()),
         Err(JsonError::Decode { message, position }) => Err(Problem::json_invalid(message, position).into()),

@@ -248,3 +248,19 @@ async fn a_stopping_server_says_goodbye() {
     let Message::Close(Some(frame)) = next(&mut socket).await else { panic!("not closed") };
     assert_eq!(frame.code, CloseCode::Away);
 }
+
+#[tokio::test]
+async fn a_connection_over_the_limit_is_told_to_come_back() {
+    let openpi = OpenpiOptions { max_connections: 1, ..OpenpiOptions::default() };
+    let edge = Edge::with_model(HttpOptions { openpi, ..HttpOptions::default() }, "tiny").await;
+    let (mut first, _) = connect(edge.ws("/")).await;
+    let error = connect_async(edge.ws("/")).await.unwrap_err();
+    assert!(error.to_string().contains("503"), "{error}");
+    first.close(None).await.unwrap();
+    let freed = async {
+        while connect_async(edge.ws("/")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), freed).await.unwrap();
+}

@@ -70,6 +70,18 @@ async fn a_request_is_counted_by_wire_outcome_and_stage() {
 }
 
 #[tokio::test]
+async fn the_largest_batch_can_be_made_smaller_but_not_larger() {
+    for (wanted, expected) in [("3", 3), ("1000000", 64)] {
+        let flags = ["--model", "models/tiny", "--backend", "zero", "--max-batch", wanted];
+        let server = Server::start(&[&flags[..], &["--admin-token", "sesame"]].concat());
+        let asked =
+            reqwest::Client::new().get(server.at("/admin/model")).bearer_auth("sesame").send().await.unwrap();
+        let model: serde_json::Value = serde_json::from_str(&asked.text().await.unwrap()).unwrap();
+        assert_eq!(model["backend"]["max_batch"], expected, "{model}");
+    }
+}
+
+#[tokio::test]
 async fn spans_leave_for_the_collector_that_was_named() {
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", collector.local_addr().unwrap());

@@ -7,6 +7,9 @@ pub mod observation;
 pub mod reply;
 pub mod session;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::ROBOT_ID_HEADER;
+use super::error;
 use super::state::AppState;
 use crate::policy::service::ServiceState;
 pub use session::OpenpiOptions;
@@ -50,7 +54,7 @@ async fn healthz(State(state): State<AppState>) -> (StatusCode, &'static str) {
     get,
     path = "/openpi",
     tag = "robots",
-    responses((status = 101, description = "Switched to a websocket"), (status = 426, description = "Not an upgrade request"))
+    responses((status = 101, description = "Switched to a websocket"), (status = 400, description = "Not an upgrade request"), (status = 503, description = "Too many connections"))
 )]
 async fn openpi(ws: WebSocketUpgrade, State(state): State<AppState>, headers: HeaderMap) -> Response {
     upgrade(ws, state, &headers)
@@ -60,8 +64,16 @@ async fn openpi(ws: WebSocketUpgrade, State(state): State<AppState>, headers: He
 #[must_use]
 pub fn upgrade(ws: WebSocketUpgrade, state: AppState, headers: &HeaderMap) -> Response {
     let options = state.options.openpi;
+    let Ok(place) = Arc::clone(&state.openpi_places).try_acquire_owned() else {
+        let message = format!("{} openpi connections are open, which is the limit", options.max_connections);
+        let response = error::detail(StatusCode::SERVICE_UNAVAILABLE, &message);
+        return error::with_retry_after(response, Some(Duration::from_secs(1)));
+    };
     let robot_id = headers.get(ROBOT_ID_HEADER).and_then(|id| id.to_str().ok()).map(str::to_owned);
-    ws.max_message_size(options.max_message_bytes)
-        .max_frame_size(options.max_message_bytes)
-        .on_upgrade(move |socket| session::serve(socket, state.service, options, robot_id))
+    ws.max_message_size(options.max_message_bytes).max_frame_size(options.max_message_bytes).on_upgrade(
+        async move |socket| {
+            let _place = place;
+            session::serve(socket, state.service, options, robot_id).await;
+        },
+    )
 }

@@ -26,9 +26,11 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Messages above this many bytes are parsed on a blocking thread.
 const PARSE_INLINE_BYTES: usize = 2 << 20;
 
-/// Limits of one connection.
+/// Limits of openpi connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenpiOptions {
+    /// Connections open at once; one more is answered 503.
+    pub max_connections: usize,
     /// Largest message, in bytes; a few uncompressed camera pictures.
     pub max_message_bytes: usize,
     /// A client that does not take an answer within this time is dropped.
@@ -42,6 +44,7 @@ pub struct OpenpiOptions {
 impl Default for OpenpiOptions {
     fn default() -> Self {
         Self {
+            max_connections: 256,
             max_message_bytes: 128 << 20,
             send_timeout: Duration::from_secs(20),
             ping_after: Duration::from_secs(20),

@@ -206,7 +206,9 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // Gone already when it was renamed into place.
         if fs::remove_file(&self.temporary).is_ok() {
-            tracing::debug!(path = %self.temporary.display(), "an unfinished sidecar was removed");
+            // The folder goes too when nothing else is in it: `remove_dir` refuses otherwise.
+            let folder = self.temporary.parent().is_some_and(|dir| fs::remove_dir(dir).is_ok());
+            tracing::debug!(path = %self.temporary.display(), folder, "an unfinished sidecar was removed");
         }
     }
 }
@@ -320,6 +322,9 @@ mod tests {
         small.finish(1 << 20);
         assert!(!key("three").path(dir.path()).exists() && new.exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let fresh = dir.path().join(".neuro");
+        Sidecar::open(Some(&fresh), &key("one")).finish(1 << 20);
+        assert!(!fresh.exists());
     }
 
     #[test]
