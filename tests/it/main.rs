@@ -10,6 +10,7 @@ mod golden;
 mod house;
 mod openpi;
 mod openvla;
+mod operate;
 mod record;
 mod resnet;
 mod rest;
