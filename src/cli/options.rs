@@ -48,6 +48,7 @@ pub fn load(config: &ServeConfig) -> LoadOptions {
             Stats::Identity => StatsChoice::Identity,
             Stats::File(path) => StatsChoice::File(path.clone()),
         },
+        max_batch: config.queue.max_batch.map(NonZeroUsize::get),
         limits: limits(config),
         keep_packed: *keep_packed,
     }
@@ -88,6 +89,7 @@ pub fn http(config: &ServeConfig) -> HttpOptions {
         bearer_token: token(&http.token),
         admin_token: token(&http.admin_token),
         model_roots: config.model.roots.clone(),
+        max_connections: http.max_connections,
         swap: load(config),
         openpi: OpenpiOptions { max_message_bytes: max_body_bytes, ..defaults.openpi },
         ..defaults

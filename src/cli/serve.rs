@@ -109,7 +109,7 @@ async fn until_stopped(config: &ServeConfig, recorder: Option<Recorder>) -> Outc
 /// The edge on its own task, with the means to end it.
 struct Server {
     address: SocketAddr,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -122,10 +122,9 @@ impl Server {
             headers_timeout: state.options.headers_timeout,
         };
         let (stop, stopped) = oneshot::channel();
-        let serving = async move {
-            listener::serve(listener, router(state), limits, async { drop(stopped.await) }).await;
-            Ok(())
-        };
+        let serving = listener::serve(listener, router(state), limits, async {
+            drop(stopped.await);
+        });
         Ok(Self { address, task: tokio::spawn(serving), stop: Some(stop) })
     }
 
@@ -144,10 +143,9 @@ impl Server {
     }
 }
 
-fn stopped(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Failure {
+fn stopped(ended: Result<(), tokio::task::JoinError>) -> Failure {
     let error = match ended {
-        Ok(Ok(())) => anyhow::anyhow!("the server stopped listening"),
-        Ok(Err(error)) => error.into(),
+        Ok(()) => anyhow::anyhow!("the server stopped listening"),
         Err(error) => error.into(),
     };
     Failure { exit: Exit::Listen, error }

@@ -131,6 +131,7 @@ pub const KEYS: &[Key] = &[
     key!(positive "max_body", "BYTES", http.max_body_bytes, "Largest request body"),
     key!(positive "body_timeout", "TIME", http.body_timeout, "A request's body must have arrived after this long"),
     key!(positive "header_timeout", "TIME", http.header_timeout, "A request's head must have arrived after this long"),
+    key!(positive "max_connections", "N", http.max_connections, "Connections open at once, openpi ones not counted"),
     key!("cors", "ORIGIN,..", http.cors, "Web origins that may call; * for all"),
     key!("token", "TOKEN", http.token, "Bearer token callers must send; better in a file", secret),
     key!(

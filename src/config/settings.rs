@@ -59,6 +59,8 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// A request's head must have arrived after this long.
     pub header_timeout: Duration,
+    /// Connections open at once, openpi ones not counted.
+    pub max_connections: usize,
     /// Web origins that may call; `*` for all, empty for none.
     pub cors: Vec<String>,
     /// Bearer token that callers must send.
@@ -139,6 +141,7 @@ impl Default for ServeConfig {
                 max_body_bytes: 32 * MIB,
                 body_timeout: Duration::from_secs(30),
                 header_timeout: Duration::from_secs(10),
+                max_connections: 512,
                 cors: Vec::new(),
                 token: None,
                 admin_token: None,

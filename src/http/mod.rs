@@ -32,6 +32,7 @@ pub mod root;
 pub mod router;
 pub mod state;
 pub mod stats;
+pub mod trace;
 pub mod validation;
 
 pub use router::{document, router};

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::state::AppState;
 use super::{
     admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict,
-    predict_isaac, roboeval, root, stats,
+    predict_isaac, roboeval, root, stats, trace,
 };
 
 /// The OpenAPI document of the routes below.
@@ -62,6 +62,7 @@ pub fn router(state: AppState) -> Router {
         .fallback_service(middleware::from_fn(fallback::methods).layer(routes))
         // Outermost: a browser asks with OPTIONS and without a token.
         .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
+        .layer(middleware::from_fn(trace::span))
 }
 
 /// A bug, answered instead of a hang-up.

@@ -144,6 +144,8 @@ pub struct LoadOptions {
     pub threads: Option<usize>,
     /// Which statistics.
     pub stats: StatsChoice,
+    /// Requests answered together at most; `None` leaves it to the backend.
+    pub max_batch: Option<usize>,
     /// Limits for the golden pictures and for requests.
     pub limits: DecodeLimits,
     /// Whether packed weights are kept beside the model for the next start.
@@ -210,6 +212,9 @@ impl LoadedModel {
             golden::warm_up(&config, backend.as_mut())?;
         }
 
+        let mut info = backend.info().clone();
+        info.max_batch =
+            options.max_batch.map_or(info.max_batch, |most| most.clamp(1, info.max_batch.max(1)));
         let description = Arc::new(ModelDescription {
             id: folder_name(dir),
             path: dir.display().to_string(),
@@ -221,7 +226,7 @@ impl LoadedModel {
             tactile_size: config.tactile.image_size,
             default_instruction: config.default_instruction.clone(),
             stats,
-            backend: backend.info().clone(),
+            backend: info,
             parameters,
             golden_cases: golden.cases,
             load_seconds: start.elapsed().as_secs_f64(),

@@ -188,6 +188,7 @@ impl PolicyService {
     ///
     /// # Errors
     /// [`PredictError`], see there.
+    #[tracing::instrument(name = "predict", skip_all, fields(wire = request.wire, outcome = tracing::field::Empty))]
     pub async fn predict(&self, mut request: PredictRequest) -> Result<Prediction, PredictError> {
         let start = Instant::now();
         let (wire, default) = (request.wire, self.0.options.default_deadline);
@@ -206,6 +207,7 @@ impl PolicyService {
         };
         let outcome = answer.as_ref().map_or_else(PredictError::code, |_| "ok");
         metrics::observe_request(wire, outcome, start.elapsed());
+        tracing::Span::current().record("outcome", outcome);
         if let Some((recorder, request)) = recording {
             recorder.record(request, answer.clone(), self.model());
         }

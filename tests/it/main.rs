@@ -11,6 +11,7 @@ mod house;
 mod openapi;
 mod openpi;
 mod openvla;
+mod operate;
 mod record;
 mod resnet;
 mod rest;
