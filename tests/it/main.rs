@@ -13,7 +13,6 @@ mod openvla;
 mod operate;
 mod record;
 mod resnet;
-mod rest;
 mod server;
 mod service;
 mod shell;
