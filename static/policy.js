@@ -23,37 +23,50 @@ const SAMPLES = [
 ];
 
 const chosen = { camera: null, touch: null };
+const names = { camera: 'camera.png', touch: 'touch.png' };
+let asked = 0;
 
-function show(kind, blob) {
+function show(kind, blob, name = `${kind}.png`) {
   const view = $(`${kind}-view`);
   if (view.src) URL.revokeObjectURL(view.src);
   chosen[kind] = blob;
+  names[kind] = name;
   if (blob) view.src = URL.createObjectURL(blob);
   else view.removeAttribute('src');
+  $(`${kind}-drop`).classList.remove('unshown');
+  if (kind === 'touch') $('touch-remove').hidden = !blob;
+  drawCurl();
 }
 
 function watchDrop(kind) {
   const area = $(`${kind}-drop`);
+  const take = (file) => { if (file) { show(kind, file, file.name); predict(); } };
   $(kind).addEventListener('change', (event) => {
-    const [file] = event.target.files;
-    if (file) { show(kind, file); drawCurl(file.name); predict(); }
+    take(event.target.files[0]);
+    event.target.value = '';
   });
+  // The server reads formats that some browsers do not (TIFF), so a picture that cannot be shown may still be sent.
+  $(`${kind}-view`).addEventListener('error', () => area.classList.add('unshown'));
   area.addEventListener('dragover', (event) => { event.preventDefault(); area.classList.add('over'); });
   area.addEventListener('dragleave', () => area.classList.remove('over'));
   area.addEventListener('drop', (event) => {
     event.preventDefault();
     area.classList.remove('over');
-    const [file] = event.dataTransfer.files;
-    if (file) { show(kind, file); drawCurl(file.name); predict(); }
+    take(event.dataTransfer.files[0]);
   });
 }
 
 async function useSample(sample) {
   const fetchBlob = async (url) => (url ? (await fetch(url)).blob() : null);
-  show('camera', await fetchBlob(sample.camera));
-  show('touch', await fetchBlob(sample.touch));
-  $('instruction').value = sample.text;
-  drawCurl('camera.png');
+  try {
+    const [camera, touch] = await Promise.all([fetchBlob(sample.camera), fetchBlob(sample.touch)]);
+    $('instruction').value = sample.text;
+    show('camera', camera);
+    show('touch', touch);
+  } catch (error) {
+    fail(`The sample could not be fetched: ${error.message}`);
+    return;
+  }
   await predict();
 }
 
@@ -92,23 +105,28 @@ function drawAction(action) {
   const rows = AXES.map((axis, index) => {
     const value = action[index];
     const share = Math.min(Math.abs(value) / axis.full, 1) * 50;
-    const text = `${(value * axis.scale).toFixed(2)} ${axis.unit}`;
+    const text = `${(value * axis.scale).toFixed(2).replace(/^-(0\.00)$/, '$1')} ${axis.unit}`;
     return row(axis.name, text, value < 0 ? 50 - share : 50, share, value < 0, false);
   });
   const grip = action[6];
   const share = Math.min(Math.max(grip, 0), 1) * 100;
   rows.push(row('gripper', `${grip.toFixed(3)} ${grip > 0.5 ? 'closed' : 'open'}`, 0, share, false, true));
   $('action').replaceChildren(...rows);
+  $('act').classList.remove('stale');
 }
 
 function drawTimings(timings, cached, roundTripMs) {
   const parts = STAGES.filter(([stage]) => timings[stage] > 0);
   $('timings').replaceChildren(...parts.map(([stage, colour]) => {
-    const part = element('span', '', stage);
+    const part = element('i');
     part.style.flex = `${timings[stage]} 0 0`;
     part.style.background = colour;
-    part.title = `${stage}: ${timings[stage].toFixed(2)} ms`;
     return part;
+  }));
+  $('timing-keys').replaceChildren(...parts.map(([stage, colour]) => {
+    const key = element('li', '', `${stage} ${timings[stage].toFixed(2)} ms`);
+    key.style.setProperty('--key', colour);
+    return key;
   }));
   const total = (timings.total ?? 0).toFixed(2);
   $('timing-note').textContent = cached
@@ -123,29 +141,43 @@ function drawWarnings(warnings) {
 function fail(message) {
   $('error').textContent = message;
   $('error').hidden = !message;
+  if (!message) return;
+  $('act').classList.add('stale');
+  drawWarnings([]);
+}
+
+/** What a refusal says: our own `error`, or a `detail` that is a sentence or a list of fields. */
+function complaint(answer, status) {
+  const { error, detail } = answer;
+  if (error) return error;
+  if (Array.isArray(detail)) return detail.map((item) => `${item.loc?.at(-1) ?? 'request'}: ${item.msg}`).join('; ');
+  return detail ?? `The server answered ${status}.`;
 }
 
 async function predict() {
   if (!chosen.camera) { fail('Choose a camera picture first.'); return false; }
+  asked += 1;
+  const turn = asked;
   const body = new FormData();
-  body.append('image', chosen.camera, 'camera');
+  body.append('image', chosen.camera, names.camera);
   body.append('instruction', $('instruction').value);
   if (chosen.touch) {
-    body.append('tactile', chosen.touch, 'touch');
+    body.append('tactile', chosen.touch, names.touch);
     body.append('use_dummy_tactile', 'false');
   }
   const start = performance.now();
   try {
     const response = await fetch('predict', { method: 'POST', body });
     const answer = await response.json();
-    if (!answer.success) { fail(answer.error ?? JSON.stringify(answer.detail)); return false; }
+    if (turn !== asked) return true;
+    if (!answer.success) { fail(complaint(answer, response.status)); return false; }
     fail('');
     drawAction(answer.action);
     drawWarnings(answer.warnings ?? []);
     drawTimings(answer.metadata.timings_ms ?? {}, answer.metadata.cached, performance.now() - start);
     return true;
   } catch (error) {
-    fail(`The server did not answer: ${error.message}`);
+    if (turn === asked) fail(`The server did not answer: ${error.message}`);
     return false;
   }
 }
@@ -157,11 +189,12 @@ async function repeat() {
   }
 }
 
-function drawCurl(file = 'camera.png') {
-  const text = $('instruction').value || 'take the blue cube';
-  const quoted = text.replaceAll("'", "'\\''");
-  const touch = chosen.touch ? " \\\n  -F tactile=@touch.png -F use_dummy_tactile=false" : '';
-  $('curl').textContent = `curl ${location.origin}/predict \\\n  -F image=@${file} \\\n  -F 'instruction=${quoted}'${touch}`;
+function drawCurl() {
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const instruction = $('instruction').value || 'take the blue cube';
+  const touch = chosen.touch ? ` \\\n  -F ${quoted(`tactile=@${names.touch}`)} \\\n  -F use_dummy_tactile=false` : '';
+  const url = new URL('predict', location.href);
+  $('curl').textContent = `curl ${url} \\\n  -F ${quoted(`image=@${names.camera}`)} \\\n  -F ${quoted(`instruction=${instruction}`)}${touch}`;
 }
 
 function drawModel(root) {
@@ -175,6 +208,7 @@ function drawModel(root) {
   const chips = [['image', inputs.image], ['instruction', inputs.instruction], ['touch', inputs.tactile]].map(([input, counts]) => {
     const chip = element('span', counts ? 'chip' : 'chip off', input);
     chip.title = counts ? 'changes the action' : 'cannot change the action of this model';
+    if (!counts) chip.append(element('span', 'spoken', ` ${chip.title}`));
     return chip;
   });
   add('name', root.model);
@@ -189,24 +223,38 @@ function drawModel(root) {
   $('instruction').placeholder = model.default_instruction;
 }
 
+/** Browsers offer the clipboard on https and this machine only; elsewhere the text is left selected. */
+async function copy(source) {
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(source);
+    return false;
+  }
+}
+
 function wait(ms) {
   return new Promise((resume) => { setTimeout(resume, ms); });
 }
 
 async function watch() {
   const status = $('status');
+  // Written only when it changes: a screen reader speaks every write.
+  const say = (state, text) => {
+    status.dataset.state = state;
+    if (status.textContent !== text) status.textContent = text;
+  };
   let drawn = '';
   for (;;) {
     try {
       const health = await (await fetch('health')).json();
       const root = await (await fetch('./', { headers: { accept: 'application/json' } })).json();
-      status.dataset.state = health.state;
-      status.textContent = root.model ? `${health.state}: ${root.model} on ${root.device}` : health.state;
+      say(health.state, root.model ? `${health.state}: ${root.model} on ${root.device}` : health.state);
       const key = JSON.stringify(root);
       if (root.description && key !== drawn) { drawn = key; drawModel(root); }
     } catch {
-      status.dataset.state = 'gone';
-      status.textContent = 'the server does not answer';
+      say('gone', 'the server does not answer');
     }
     await wait(3000);
   }
@@ -216,13 +264,13 @@ watchDrop('camera');
 watchDrop('touch');
 drawSamples();
 drawCurl();
-$('instruction').addEventListener('input', () => drawCurl());
+$('instruction').addEventListener('input', drawCurl);
 $('form').addEventListener('submit', (event) => { event.preventDefault(); predict(); });
 $('repeat').addEventListener('change', repeat);
+$('touch-remove').addEventListener('click', () => { show('touch', null); predict(); });
 $('copy').addEventListener('click', async () => {
-  await navigator.clipboard.writeText($('curl').textContent);
-  $('copy').textContent = 'Copied';
-  setTimeout(() => { $('copy').textContent = 'Copy'; }, 1500);
+  $('copy').textContent = await copy($('curl')) ? 'Copied' : 'Selected: press Ctrl+C';
+  setTimeout(() => { $('copy').textContent = 'Copy'; }, 2500);
 });
 watch();
 useSample(SAMPLES[0]);
