@@ -178,12 +178,7 @@ def roboeval_preflight(server):
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder, "eval.yaml")
         config.write_text(f"name: preflight\nvla: neuro\nvla_url: {server.url}\nsim: libero\nsuite: libero_spatial\n")
-        command = [
-            sys.executable, "-c",
-            "import sys; from roboeval.preflight import run_preflight; "
-            "sys.exit(run_preflight(sys.argv[1], validate=False, server=True))",
-            str(config),
-        ]
+        command = [pathlib.Path(sys.executable).with_name("roboeval"), "test", "--server", "--config", config]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     check(done.returncode == 0, done.stdout + done.stderr)
     return done.stdout.strip().splitlines()[-1]

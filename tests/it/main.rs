@@ -13,6 +13,7 @@ mod openvla;
 mod operate;
 mod record;
 mod resnet;
+mod rest;
 mod server;
 mod service;
 mod shell;
