@@ -8,6 +8,7 @@ mod config;
 mod edge;
 mod golden;
 mod house;
+mod openapi;
 mod openpi;
 mod openvla;
 mod operate;

@@ -402,3 +402,19 @@ async fn what_the_original_made_of_a_picture_three_pixels_high_is_understood() {
     disagreements(&recorded.body["action"], &ours["action"], TOLERANCE, ".action", &mut list);
     assert!(list.is_empty(), "{list:?}");
 }
+
+#[test]
+fn a_disagreement_is_seen_wherever_it_is() {
+    let seen = |recorded: Value, ours: Value| {
+        let mut list = Vec::new();
+        disagreements(&recorded, &ours, TOLERANCE, "", &mut list);
+        list.len()
+    };
+    let recorded = json!({"a": [1.0, {"b": null}], "c": "be...(5 chars)"});
+    assert_eq!(
+        seen(recorded.clone(), json!({"a": [1.000_001, {"b": null, "d": 1}], "c": "begin", "e": 2})),
+        0
+    );
+    assert_eq!(seen(recorded.clone(), json!({"a": [1.0001, {"b": 0}], "c": "begins"})), 3);
+    assert_eq!(seen(recorded, json!({"a": [1.0]})), 2);
+}
