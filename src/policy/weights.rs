@@ -252,7 +252,7 @@ impl Weights {
         for spec in expected {
             match self.index.get(&spec.name) {
                 None if spec.required => {
-                    problems.push(format!("`{}` {:?} is missing", spec.name, spec.shape))
+                    problems.push(format!("`{}` {:?} is missing", spec.name, spec.shape));
                 }
                 Some(entry) if entry.shape != spec.shape => problems
                     .push(format!("`{}` has shape {:?}, expected {:?}", spec.name, entry.shape, spec.shape)),

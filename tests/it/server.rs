@@ -43,7 +43,7 @@ impl Server {
         let stdout = child.stdout.take().unwrap();
         let reader = move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = lines.try_send(line);
+                drop(lines.try_send(line));
             }
         };
         std::thread::Builder::new().name("server-stdout".into()).spawn(reader).unwrap();
@@ -52,8 +52,8 @@ impl Server {
         let (errors, errors_seen) = mpsc::sync_channel(1);
         let drain = move || {
             let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            let _ = errors.try_send(text);
+            drop(stderr.read_to_string(&mut text));
+            drop(errors.try_send(text));
         };
         std::thread::Builder::new().name("server-stderr".into()).spawn(drain).unwrap();
 
@@ -94,8 +94,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

@@ -42,6 +42,6 @@ impl Job {
     /// Answers it without an action.
     pub(super) fn refuse(self, error: PredictError) {
         // A caller that went away needs no answer.
-        let _ = self.reply.send(Err(error)).is_ok();
+        self.reply.send(Err(error)).ok();
     }
 }

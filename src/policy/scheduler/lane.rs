@@ -123,7 +123,7 @@ fn model_thread(
         for ((reply, queued), answer) in replies.into_iter().zip(answers) {
             let answer = answer.map(|inference| Done { inference, queued, batch: size });
             // A caller that went away needs no answer.
-            let _ = reply.send(answer.map_err(PredictError::Backend)).is_ok();
+            reply.send(answer.map_err(PredictError::Backend)).ok();
         }
         let Some(idle) = idle.upgrade() else { return };
         if idle.blocking_send(Command::Idle).is_err() {
