@@ -61,7 +61,8 @@ impl Server {
         let python = std::env::var_os("NEURO_OPENPI_PYTHON")?;
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/openpi_zero.py");
-        let child = Command::new(python).arg(script).arg(port.to_string()).stderr(Stdio::null()).spawn().unwrap();
+        let child =
+            Command::new(python).arg(script).arg(port.to_string()).stderr(Stdio::null()).spawn().unwrap();
         let address = format!("127.0.0.1:{port}");
         let deadline = Instant::now() + Duration::from_secs(30);
         while std::net::TcpStream::connect(&address).is_err() {
@@ -114,7 +115,8 @@ fn observation() -> Vec<u8> {
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
 async fn connect(server: &Server) -> Socket {
-    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/", server.address)).await.unwrap();
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(format!("ws://{}/", server.address)).await.unwrap();
     socket.next().await.unwrap().unwrap();
     socket
 }
@@ -177,7 +179,10 @@ async fn post(client: &reqwest::Client, server: &Server, picture: Vec<u8>, text:
 
 async fn predict() {
     let picture = jpeg();
-    println!("\n| `/predict`, 640x480 JPEG of {} kB, one at a time | p50 ms | p99 ms |\n|---|---|---|", picture.len() / 1000);
+    println!(
+        "\n| `/predict`, 640x480 JPEG of {} kB, one at a time | p50 ms | p99 ms |\n|---|---|---|",
+        picture.len() / 1000
+    );
     for (name, flags) in [
         ("no network (bound 5)", &["--model", "models/tabletop", "--backend", "zero"][..]),
         ("models/tabletop", &["--model", "models/tabletop"][..]),
@@ -237,7 +242,9 @@ async fn crowd() {
         (answered, refused, other) = (answered + a, refused + r, other + o);
     }
     let seconds = CROWD_TIME.as_secs_f64();
-    println!("\n| {CROWD} clients at once, models/tabletop, {seconds:.0} s, client on the same cores | |\n|---|---|");
+    println!(
+        "\n| {CROWD} clients at once, models/tabletop, {seconds:.0} s, client on the same cores | |\n|---|---|"
+    );
     println!("| answered a second | {:.0} |", answered as f64 / seconds);
     println!("| refused with 429 | {refused} |\n| any other status (bound 0) | {other} |");
     println!("| `/health` p50 ms | {:.2} |", quantile_ms(&mut health, 0.5));

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::golden::{model, root};
 use crate::server::Server;
-use crate::shell::{neuro, run, signal};
+use crate::shell::{Signal, neuro, run, signal};
 
 fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -194,7 +193,7 @@ async fn a_signal_lets_running_requests_finish_and_ends_with_code_0() {
     }
     // Long enough for all of them to be in the house, short against eight steps of the debug build.
     tokio::time::sleep(Duration::from_millis(60)).await;
-    signal(server.pid(), Signal::TERM);
+    signal(server.pid(), Signal::Term);
     let mut answered = 0;
     for request in running {
         match request.await.unwrap() {
@@ -222,10 +221,10 @@ async fn a_second_signal_ends_at_once_with_code_5() {
     );
     std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    signal(server.pid(), Signal::INT);
+    signal(server.pid(), Signal::Int);
     tokio::time::sleep(Duration::from_millis(300)).await;
     let begun = Instant::now();
-    signal(server.pid(), Signal::INT);
+    signal(server.pid(), Signal::Int);
     assert_eq!(server.wait(), Some(5));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::golden::root;
 use crate::server::Server;
-use crate::shell::{run, signal};
+use crate::shell::{Signal, run, signal};
 
 async fn ask(server: &Server, image: &str, instruction: &str) -> Value {
     let bytes = fs::read(root().join("models/tabletop/golden").join(image)).unwrap();
@@ -30,7 +29,7 @@ async fn record(dir: &Path, flags: &[&str]) -> Vec<Value> {
         answers.push(ask(&server, image, words).await);
     }
     ask(&server, "cases.json", "").await;
-    signal(server.pid(), Signal::TERM);
+    signal(server.pid(), Signal::Term);
     assert_eq!(server.wait(), Some(0));
     answers
 }

@@ -39,8 +39,20 @@ pub fn run(arguments: &[&str]) -> Ended {
     neuro().args(arguments).output().unwrap().into()
 }
 
+/// A signal that asks a process to end.
+#[derive(Clone, Copy)]
+pub enum Signal {
+    /// As a service manager sends it.
+    Term,
+    /// As Ctrl-C sends it.
+    Int,
+}
+
 /// Sends a signal.
-pub fn signal(pid: u32, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
+pub fn signal(pid: u32, signal: Signal) {
+    let name = match signal {
+        Signal::Term => "-TERM",
+        Signal::Int => "-INT",
+    };
+    assert!(Command::new("kill").arg(name).arg(pid.to_string()).status().unwrap().success());
 }
