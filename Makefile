@@ -7,7 +7,7 @@ MODEL ?= models/tabletop
 CUDA_TARGET ?= target/cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint lint-deps bench openapi check-cuda cuda test-clients test-browser fuzz dist
+.PHONY: help run build test lint lint-deps bench bench-peers openapi check-cuda cuda test-clients test-browser fuzz dist
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -33,8 +33,15 @@ lint-deps:       ## cargo-deny and cargo-shear, built once into .ci's cache
 	@PATH="$$(.ci/tools --path):$$PATH" cargo deny --log-level error check bans licenses sources
 	@PATH="$$(.ci/tools --path):$$PATH" cargo shear
 
-bench:           ## criterion benches; the tables of docs/SPECIFICATION.md
+bench:           ## the tables of docs/SPECIFICATION.md (full size needs 10 GB of disk, minutes and quiet)
 	cargo bench --locked
+
+bench-peers:     ## the same, beside PyTorch, openpi's server and Pillow (installed by pip into target/peers, 3 GB)
+	test -x target/peers/bin/python || python3 -m venv target/peers
+	target/peers/bin/pip install -q torch numpy safetensors openpi-server==0.1.0 openpi-client==0.1.2 pillow==12.1.1
+	BENCH_TORCH_PYTHON=$(CURDIR)/target/peers/bin/python BENCH_OPENPI_PYTHON=$(CURDIR)/target/peers/bin/python \
+		cargo bench --locked --bench full_size --bench server --bench image
+	target/peers/bin/python benches/peers/pillow_resize.py
 
 openapi:         ## print the OpenAPI document
 	@cargo run --quiet --locked -- openapi

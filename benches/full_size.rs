@@ -1,6 +1,6 @@
 //! The full-size network on the processor, against PyTorch on the same weights in one interleaved run.
 //!
-//! `cargo bench --bench full_size` measures neuro alone; `NEURO_TORCH_PYTHON=/path/to/python` adds PyTorch.
+//! `cargo bench --bench full_size` measures neuro alone; `BENCH_TORCH_PYTHON=/path/to/python` adds PyTorch.
 //! Every implementation runs in its own process and answers one line a step, so that memory is its own and the
 //! steps can take turns. CPU-seconds count all threads and hardly move on a noisy machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -82,16 +82,16 @@ impl Drop for Peer {
 }
 
 fn threads() -> usize {
-    std::env::var("NEURO_BENCH_THREADS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
+    std::env::var("BENCH_THREADS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
 }
 
 fn rounds() -> usize {
-    std::env::var("NEURO_BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+    std::env::var("BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
 /// The model whose weights all implementations share; written once, kept for the next run.
 fn model(like: Like) -> PathBuf {
-    let root = std::env::var_os("NEURO_BENCH_MODELS")
+    let root = std::env::var_os("BENCH_MODELS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-models"), PathBuf::from);
     let dir = root.join(like.name());
     if !dir.join("config.json").exists() {
@@ -109,7 +109,7 @@ fn neuro(dir: &Path, dtype: &str) -> Peer {
 }
 
 fn torch(dir: &Path, dtype: &str) -> Option<Peer> {
-    let python = std::env::var_os("NEURO_TORCH_PYTHON")?;
+    let python = std::env::var_os("BENCH_TORCH_PYTHON")?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/torch_vtla.py");
     let mut command = Command::new(python);
     command.arg(script).arg(dir).args(["--dtype", dtype, "--threads", &threads().to_string()]);

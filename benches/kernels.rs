@@ -1,6 +1,6 @@
 //! The kernels at the shapes of the full-size network, in GFLOP a CPU-second and per cent of what the processor can do.
 //!
-//! `cargo bench --bench kernels`; `NEURO_BENCH_THREADS` (1) sets the threads. The peak is measured here, in the
+//! `cargo bench --bench kernels`; `BENCH_THREADS` (1) sets the threads. The peak is measured here, in the
 //! same minute as the kernels: sums that stay in registers, with the instruction each kernel lives on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -110,7 +110,7 @@ fn attention(criterion: &mut Criterion, isa: Isa) {
 }
 
 fn main() {
-    let threads = std::env::var("NEURO_BENCH_THREADS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let threads = std::env::var("BENCH_THREADS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     // The global pool: criterion itself cannot move to a worker thread.
     ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
     let mut criterion = Criterion::default().sample_size(10).configure_from_args();

@@ -1,7 +1,7 @@
 //! What the server itself costs, and how it behaves when many ask at once.
 //!
 //! `cargo bench --bench server` starts the real binary on a loopback port, first around a network that does
-//! nothing, then around the default model. `NEURO_OPENPI_PYTHON=/path/to/python` (with openpi-server 0.1.0)
+//! nothing, then around the default model. `BENCH_OPENPI_PYTHON=/path/to/python` (with openpi-server 0.1.0)
 //! adds openpi's Python server, asked by the same client in turn.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -58,7 +58,7 @@ impl Server {
     }
 
     fn openpi() -> Option<Self> {
-        let python = std::env::var_os("NEURO_OPENPI_PYTHON")?;
+        let python = std::env::var_os("BENCH_OPENPI_PYTHON")?;
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/openpi_zero.py");
         let child =
