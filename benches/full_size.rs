@@ -211,7 +211,7 @@ fn child(dir: &Path, dtype: Dtype) {
     let weights = Weights::open(dir).unwrap();
     let options = CpuOptions {
         threads: Some(threads()),
-        packed_dir: Some(dir.join(".neuro")),
+        packed_dir: std::env::var_os("BENCH_UNMAPPED").is_none().then(|| dir.join(".neuro")),
         ..CpuOptions::new(dtype)
     };
     let mut backend = CpuBackend::load(&config, weights, &options).unwrap();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::policy::kernels::Isa;
-use crate::policy::kernels::map::map_file;
+use crate::policy::kernels::map::{map_file, populate};
 use crate::policy::kernels::pack::{Packed, Precision};
 
 /// Changes whenever the layout of the panels or of this file does.
@@ -243,6 +243,7 @@ fn read(path: &Path, key: &SidecarKey) -> io::Result<(Mmap, BTreeMap<String, Ent
     if index.key != *key {
         return Err(invalid("made for another model or processor"));
     }
+    populate(&map);
     Ok((map, index.weights))
 }
 
