@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use super::backend::CancelFlag;
@@ -15,12 +14,9 @@ use super::image::DecodeLimits;
 use super::model::{LoadOptions, LoadedModel, ModelError};
 use super::preprocess::{Prepared, check_request};
 use super::recording::Recorder;
-use super::request::{Picture, PredictError, PredictRequest, Prediction, Timings};
+use super::request::{PredictError, PredictRequest, Prediction, Timings};
 use super::scheduler::{Job, Lane};
 use crate::telemetry::metrics::{self, ModelLabels, Stage};
-
-/// Pictures up to this many pixels are resized where the request is, without a change of thread.
-const QUICK_PIXELS: u64 = 512 * 512;
 
 /// How a service is run.
 #[derive(Debug, Clone)]
@@ -292,10 +288,6 @@ impl PolicyService {
         let worker = Arc::clone(&self.0.decoders).acquire_owned().await;
         let worker = worker.map_err(|_| PredictError::ShuttingDown)?;
         let preprocessor = Arc::clone(&serving.lane.preprocessor);
-        if is_quick(&request) && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-            let _worker = worker;
-            return tokio::task::block_in_place(|| preprocessor.prepare(&request, cancel));
-        }
         let prepared = tokio::task::spawn_blocking(move || {
             let _worker = worker;
             preprocessor.prepare(&request, cancel)
@@ -316,15 +308,6 @@ impl PolicyService {
         let retry_after = line.clamp(Duration::from_millis(50), Duration::from_secs(60));
         PredictError::Overloaded { waiting, retry_after }
     }
-}
-
-/// Whether a request is prepared faster than a thread is woken for it: small pictures that were never a file.
-fn is_quick(request: &PredictRequest) -> bool {
-    let small = |picture: &Picture| match picture {
-        Picture::Encoded(_) => false,
-        Picture::Pixels(pixels) => u64::from(pixels.width()) * u64::from(pixels.height()) <= QUICK_PIXELS,
-    };
-    small(&request.image) && request.tactile.as_ref().is_none_or(small)
 }
 
 fn with_waited(error: PredictError, start: Instant) -> PredictError {
