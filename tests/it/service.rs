@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use neuro::policy::backend::Dtype;
 use neuro::policy::model::LoadOptions;
 use neuro::policy::request::{Picture, PredictError, PredictRequest};
 use neuro::policy::service::{PolicyService, ServiceOptions, ServiceState};
@@ -121,4 +122,19 @@ async fn draining_finishes_what_was_taken_and_refuses_the_rest() {
     assert_eq!(service.drain(Duration::from_secs(30)).await, 0);
     taken.await.unwrap().unwrap();
     assert!(matches!(service.predict(ask("")).await, Err(PredictError::ShuttingDown)));
+}
+
+#[tokio::test]
+async fn int8_is_refused_for_a_model_whose_golden_actions_it_moves_too_far_or_that_has_none() {
+    let service = PolicyService::start(ServiceOptions::default());
+    let int8 = |dir: std::path::PathBuf| LoadOptions { dtype: Some(Dtype::Int8), ..LoadOptions::new(dir) };
+    let message = service.load(int8(model("tiny"))).await.unwrap_err().to_string();
+    assert!(message.contains("int8"), "{message}");
+
+    let without_cases = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "action_stats.json"] {
+        std::fs::copy(model("tabletop").join(name), without_cases.path().join(name)).unwrap();
+    }
+    let message = service.load(int8(without_cases.path().to_owned())).await.unwrap_err().to_string();
+    assert!(message.contains("int8"), "{message}");
 }

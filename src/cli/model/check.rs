@@ -55,7 +55,7 @@ fn report(model: &LoadedModel) -> Vec<(&'static str, String)> {
         "none in the folder; warmed up on a grey picture".to_owned()
     } else {
         format!(
-            "{} cases, worst {:.2e} standard deviations ({}), allowed {:.0e}",
+            "{} cases, worst {:.2e} standard deviations ({}), allowed {}",
             model.golden.cases,
             model.golden.worst,
             model.golden.worst_case,

@@ -208,13 +208,13 @@ impl Network {
     fn infer(&mut self, input: &Input) -> Result<Inference, BackendError> {
         check_input(&self.config, input)?;
         check_cancelled(&input.cancel)?;
-        let start = Instant::now();
         let with_tactile = input.touch != Touch::Absent;
         let layout = Layout::visible(&self.config, input.token_ids.len(), with_tactile);
         if layout.len == 0 {
             return Err(BackendError::Shape("the sequence is empty".to_owned()));
         }
         let tokens = self.tokens(&layout, input);
+        let start = Instant::now();
         let decoder = &self.decoder;
         let reuses = self.reuses;
         let mut sequence = self.sequences.take(&tokens, |positions| decoder.keys(positions, reuses));
