@@ -62,8 +62,15 @@ fn action(answer: &Value) -> [f32; 7] {
     row.try_into().unwrap()
 }
 
+/// The next frame but the server's pings, which may come at any time.
 async fn next(socket: &mut Socket) -> Message {
-    tokio::time::timeout(Duration::from_secs(30), socket.next()).await.unwrap().unwrap().unwrap()
+    loop {
+        let frame =
+            tokio::time::timeout(Duration::from_secs(30), socket.next()).await.unwrap().unwrap().unwrap();
+        if !matches!(frame, Message::Ping(_)) {
+            return frame;
+        }
+    }
 }
 
 async fn connect(url: String) -> (Socket, Value) {
