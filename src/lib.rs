@@ -2,6 +2,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod geometry;
 pub mod http;
+pub mod mapping;
 pub mod policy;
+pub mod render;
+pub mod scene;
 pub mod telemetry;

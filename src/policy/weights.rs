@@ -9,8 +9,8 @@ use memmap2::Mmap;
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 
-use super::kernels::map::{map_file, release};
 use super::tensors::TensorSpec;
+use crate::mapping::{map_file, release};
 
 /// Bytes of a file's data that one sample of the fingerprint reads.
 const SAMPLE_BYTES: usize = 4096;

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::golden::root;
 
 /// Lower first; a layer may use those of lower rank, and its own module.
-const LAYERS: [(&str, u32); 12] = [
+const LAYERS: [(&str, u32); 14] = [
     ("geometry", 0),
+    ("mapping", 0),
+    ("proto", 0),
     ("config", 1),
     ("telemetry", 2),
     ("policy", 3),
@@ -121,7 +123,7 @@ fn anyhow_stays_in_the_command_line() {
 }
 
 #[test]
-fn unsafe_stays_in_the_kernels() {
+fn unsafe_stays_in_the_kernels_and_the_file_maps() {
     let src = root().join("src");
     let kernels = src.join("policy/kernels");
     let mut seen_in_kernels = 0;
@@ -132,7 +134,7 @@ fn unsafe_stays_in_the_kernels() {
         let allowed = text.contains("allow(unsafe_code)");
         if path.starts_with(&kernels) {
             seen_in_kernels += blocks;
-        } else {
+        } else if path != src.join("mapping.rs") {
             assert!(!allowed, "{} allows unsafe code outside src/policy/kernels", path.display());
             assert_eq!(blocks, 0, "{} has unsafe code outside src/policy/kernels", path.display());
         }

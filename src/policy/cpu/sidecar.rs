@@ -14,8 +14,8 @@ use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::mapping::{map_file, populate};
 use crate::policy::kernels::Isa;
-use crate::policy::kernels::map::{map_file, populate};
 use crate::policy::kernels::pack::{Packed, Precision};
 
 /// Changes whenever the layout of the panels or of this file does.

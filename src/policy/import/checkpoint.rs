@@ -15,7 +15,7 @@ use zip::{CompressionMethod, ZipArchive};
 use super::element::Element;
 use super::pickle::{self, Global, Pickle, PickleError, Value};
 use super::tensor::Tensor;
-use crate::policy::kernels::map::map_file;
+use crate::mapping::map_file;
 
 /// Dimensions of the widest tensor accepted.
 const MAX_RANK: usize = 8;

@@ -1,4 +1,4 @@
-//! Packed-weight SIMD kernels: the only module that may use `unsafe`, each block justified.
+//! Packed-weight SIMD kernels. Here and in [`crate::mapping`] alone is `unsafe` allowed, each block justified.
 //!
 //! Why own kernels: a step is 2.4 TFLOP of matrix products on fixed weights, so the weights can be laid out
 //! once in the order the multiplier eats them, in the type it is fastest at (bf16 is twice f32, int8 four
@@ -13,7 +13,6 @@ pub mod buffers;
 pub mod epilogue;
 pub mod gemm;
 pub mod isa;
-pub mod map;
 pub mod norm;
 pub mod operand;
 pub mod pack;

