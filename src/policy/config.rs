@@ -268,6 +268,14 @@ impl TactileConfig {
     pub fn pooled_size(&self) -> usize {
         self.base_width * 8
     }
+
+    /// What a sensor that feels nothing shows: a black picture, normalised, `3 x image_size x image_size`.
+    #[must_use]
+    pub fn black_picture(&self) -> Vec<f32> {
+        let pixels = self.image_size * self.image_size;
+        let channel = |c: usize| -self.image_mean[c] / self.image_std[c];
+        (0..3).flat_map(|c| std::iter::repeat_n(channel(c), pixels)).collect()
+    }
 }
 
 /// Tactile network families.

@@ -192,7 +192,7 @@ impl LoadedModel {
         let tokenizer = Tokenizer::load(dir, &config)?;
         let weights = Weights::open(dir)?;
         weights.check(&expected_tensors(&config))?;
-        let fingerprint = weights.fingerprint();
+        let fingerprint = weights.fingerprint().to_owned();
         let parameters = weights.parameters();
 
         let device = resolve_device(options.device);

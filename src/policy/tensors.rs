@@ -10,6 +10,32 @@ pub const VISION: &str = "model.vision_tower.vision_tower.vision_model";
 pub const PROJECTOR: &str = "model.mm_projector";
 /// Prefix of the ResNet tensors.
 pub const RESNET: &str = "model.tactile_tower.encoder.resnet";
+
+/// A basic block of ResNet-18: two 3x3 convolutions, the first with `stride`.
+pub struct ResnetBlock {
+    /// Prefix of its tensors.
+    pub name: String,
+    /// Channels in.
+    pub input: usize,
+    /// Channels out.
+    pub width: usize,
+    /// Of the first convolution and of the down-sampling one.
+    pub stride: usize,
+    /// Whether the shortcut has a 1x1 convolution.
+    pub downsamples: bool,
+}
+
+/// The eight blocks of a ResNet-18 (He et al. 2015) with `base` channels after the stem, in order.
+pub fn resnet18_blocks(base: usize) -> impl Iterator<Item = ResnetBlock> {
+    (0..8).map(move |index| {
+        let (stage, block) = (index / 2, index % 2);
+        let width = base << stage;
+        let downsamples = block == 0 && stage > 0;
+        let (input, stride) = if downsamples { (width / 2, 2) } else { (width, 1) };
+        ResnetBlock { name: format!("{RESNET}.layer{}.{block}", stage + 1), input, width, stride, downsamples }
+    })
+}
+
 /// Prefix of the tactile projector tensors.
 pub const TACTILE_PROJECTOR: &str = "model.tactile_tower.projector.projector";
 /// The tactile token's position embedding.
@@ -104,22 +130,15 @@ impl List {
         let base = config.tactile.base_width;
         self.push(format!("{RESNET}.conv1.weight"), &[base, 3, 7, 7], used);
         self.batch_norm(&format!("{RESNET}.bn1"), base, used);
-        let mut input = base;
-        for stage in 0..4 {
-            let output = base << stage;
-            for block in 0..2 {
-                let name = format!("{RESNET}.layer{}.{block}", stage + 1);
-                let from = if block == 0 { input } else { output };
-                self.push(format!("{name}.conv1.weight"), &[output, from, 3, 3], used);
-                self.batch_norm(&format!("{name}.bn1"), output, used);
-                self.push(format!("{name}.conv2.weight"), &[output, output, 3, 3], used);
-                self.batch_norm(&format!("{name}.bn2"), output, used);
-                if block == 0 && stage > 0 {
-                    self.push(format!("{name}.downsample.0.weight"), &[output, from, 1, 1], used);
-                    self.batch_norm(&format!("{name}.downsample.1"), output, used);
-                }
+        for ResnetBlock { name, input, width, downsamples, .. } in resnet18_blocks(base) {
+            self.push(format!("{name}.conv1.weight"), &[width, input, 3, 3], used);
+            self.batch_norm(&format!("{name}.bn1"), width, used);
+            self.push(format!("{name}.conv2.weight"), &[width, width, 3, 3], used);
+            self.batch_norm(&format!("{name}.bn2"), width, used);
+            if downsamples {
+                self.push(format!("{name}.downsample.0.weight"), &[width, input, 1, 1], used);
+                self.batch_norm(&format!("{name}.downsample.1"), width, used);
             }
-            input = output;
         }
         let (pooled, hidden) = (config.tactile.pooled_size(), config.llm.hidden_size);
         self.linear(&format!("{RESNET}.fc"), (1000, pooled), true, false);

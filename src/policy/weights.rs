@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -151,6 +151,7 @@ pub struct Weights {
     dir: PathBuf,
     files: Vec<WeightFile>,
     index: BTreeMap<String, Entry>,
+    fingerprint: OnceLock<String>,
 }
 
 impl std::fmt::Debug for Weights {
@@ -172,7 +173,12 @@ impl Weights {
     pub fn open(dir: &Path) -> Result<Self, WeightsError> {
         let single = dir.join("model.safetensors");
         let index_path = dir.join("model.safetensors.index.json");
-        let mut weights = Self { dir: dir.to_owned(), files: Vec::new(), index: BTreeMap::new() };
+        let mut weights = Self {
+            dir: dir.to_owned(),
+            files: Vec::new(),
+            index: BTreeMap::new(),
+            fingerprint: OnceLock::new(),
+        };
         if single.exists() || !index_path.exists() {
             weights.add_file(&single)?;
             return Ok(weights);
@@ -311,7 +317,11 @@ impl Weights {
     /// Identifies the weights without reading them whole: headers, sizes, modification times and samples
     /// spread over the data. Two checkpoints of one training run differ in it.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self) -> &str {
+        self.fingerprint.get_or_init(|| self.compute_fingerprint())
+    }
+
+    fn compute_fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for file in &self.files {
             let map = &file.map[..];

@@ -30,15 +30,3 @@ pub fn open(kind: DeviceKind) -> Result<Device, BackendError> {
 pub fn cuda_available() -> bool {
     cuda_built_in() && Device::new_cuda(0).is_ok()
 }
-
-/// Memory in use on the device, in bytes; `None` where that is not known.
-#[must_use]
-pub fn cuda_memory_bytes() -> Option<u64> {
-    #[cfg(feature = "cuda")]
-    {
-        let (free, total) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok()?;
-        Some((total - free) as u64)
-    }
-    #[cfg(not(feature = "cuda"))]
-    None
-}

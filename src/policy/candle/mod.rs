@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 
-pub use device::{cuda_available, cuda_built_in, cuda_memory_bytes, open as open_device};
+pub use device::{cuda_available, cuda_built_in, open as open_device};
 pub use trace::Trace;
 
 use super::backend::{
@@ -137,15 +137,10 @@ impl CandleBackend {
     }
 
     fn touch_picture(&self, touch: &Touch) -> Option<Vec<f32>> {
-        let tactile = &self.config.tactile;
         match touch {
             Touch::Absent => None,
             Touch::Picture(values) => Some(values.clone()),
-            Touch::Black => {
-                let pixels = tactile.image_size * tactile.image_size;
-                let channel = |c: usize| (0.0 - tactile.image_mean[c]) / tactile.image_std[c];
-                Some((0..3).flat_map(|c| std::iter::repeat_n(channel(c), pixels)).collect())
-            }
+            Touch::Black => Some(self.config.tactile.black_picture()),
         }
     }
 

@@ -9,7 +9,7 @@ use super::layers::Mlp2x;
 use super::load::Loader;
 use crate::policy::backend::BackendError;
 use crate::policy::config::ModelConfig;
-use crate::policy::tensors::{RESNET, TACTILE_POSITION, TACTILE_PROJECTOR};
+use crate::policy::tensors::{RESNET, ResnetBlock, TACTILE_POSITION, TACTILE_PROJECTOR, resnet18_blocks};
 
 /// PyTorch's default epsilon of a batch norm.
 const BATCH_NORM_EPS: f32 = 1e-5;
@@ -83,27 +83,21 @@ impl Tactile {
         let (conv, norm) = (format!("{RESNET}.conv1"), format!("{RESNET}.bn1"));
         let stem = Conv::load(loader, (&conv, &norm), [base, 3, 7, 7], 2)?;
         let mut blocks = Vec::with_capacity(8);
-        for stage in 0..4 {
-            let width = base << stage;
-            for index in 0..2 {
-                let first = index == 0 && stage > 0;
-                let (input, stride) = if first { (width / 2, 2) } else { (width, 1) };
-                let name = format!("{RESNET}.layer{}.{index}", stage + 1);
-                let part = |part: &str| format!("{name}.{part}");
-                let (conv1, bn1) = (part("conv1"), part("bn1"));
-                let (conv2, bn2) = (part("conv2"), part("bn2"));
-                let downsample = if first {
-                    let (conv, norm) = (part("downsample.0"), part("downsample.1"));
-                    Some(Conv::load(loader, (&conv, &norm), [width, input, 1, 1], stride)?)
-                } else {
-                    None
-                };
-                blocks.push(Block {
-                    conv1: Conv::load(loader, (&conv1, &bn1), [width, input, 3, 3], stride)?,
-                    conv2: Conv::load(loader, (&conv2, &bn2), [width, width, 3, 3], 1)?,
-                    downsample,
-                });
-            }
+        for ResnetBlock { name, input, width, stride, downsamples } in resnet18_blocks(base) {
+            let part = |part: &str| format!("{name}.{part}");
+            let (conv1, bn1) = (part("conv1"), part("bn1"));
+            let (conv2, bn2) = (part("conv2"), part("bn2"));
+            let downsample = if downsamples {
+                let (conv, norm) = (part("downsample.0"), part("downsample.1"));
+                Some(Conv::load(loader, (&conv, &norm), [width, input, 1, 1], stride)?)
+            } else {
+                None
+            };
+            blocks.push(Block {
+                conv1: Conv::load(loader, (&conv1, &bn1), [width, input, 3, 3], stride)?,
+                conv2: Conv::load(loader, (&conv2, &bn2), [width, width, 3, 3], 1)?,
+                downsample,
+            });
         }
         let projector = Mlp2x::load(loader, TACTILE_PROJECTOR)?;
         let position = loader.tensor(TACTILE_POSITION)?;

@@ -142,7 +142,7 @@ impl CpuBackend {
         };
         let precision = asked.supported_on(isa);
         let pool = Arc::new(threads::pool(options.threads)?);
-        let key = SidecarKey::new(weights.fingerprint(), isa, precision);
+        let key = SidecarKey::new(weights.fingerprint().to_owned(), isa, precision);
         let mut sidecar = Sidecar::open(options.packed_dir.as_deref(), &key);
         let built = pool.install(|| Network::load(config, &weights, &mut sidecar, isa, precision));
         let (parts, parameters_used, weight_bytes) = built?;
@@ -310,13 +310,8 @@ impl Network {
             Touch::Picture(pixels) => tactile.run(self.isa, pixels, &mut self.touch),
             Touch::Black | Touch::Absent => {
                 if self.black_touch.is_none() {
-                    let config = &self.config.tactile;
-                    let pixels = config.image_size * config.image_size;
-                    let channel = |c: usize| -config.image_mean[c] / config.image_std[c];
-                    let black: Vec<f32> =
-                        (0..3).flat_map(|c| std::iter::repeat_n(channel(c), pixels)).collect();
                     let mut token = Vec::new();
-                    tactile.run(self.isa, &black, &mut token)?;
+                    tactile.run(self.isa, &self.config.tactile.black_picture(), &mut token)?;
                     self.black_touch = Some(token);
                 }
                 self.touch.clear();

@@ -8,7 +8,7 @@ use crate::policy::kernels::KernelError;
 use crate::policy::kernels::buffers::Matrix;
 use crate::policy::kernels::epilogue::{Activation, Sink, add};
 use crate::policy::kernels::operand::Operand;
-use crate::policy::tensors::{RESNET, TACTILE_POSITION, TACTILE_PROJECTOR};
+use crate::policy::tensors::{RESNET, ResnetBlock, TACTILE_POSITION, TACTILE_PROJECTOR, resnet18_blocks};
 
 use super::linear::{Linear, pad_bias};
 use super::loader::{Loader, kernel_error};
@@ -132,27 +132,20 @@ impl Tactile {
         let (conv, norm) = (format!("{RESNET}.conv1"), format!("{RESNET}.bn1"));
         let stem = Conv::load(loader, (&conv, &norm), (base, 3, 7), 2)?;
         let mut blocks = Vec::with_capacity(8);
-        for stage in 0..4 {
-            let width = base << stage;
-            for index in 0..2 {
-                let first = index == 0 && stage > 0;
-                let (input, stride) = if first { (width / 2, 2) } else { (width, 1) };
-                let name = format!("{RESNET}.layer{}.{index}", stage + 1);
-                let part = |part: &str| format!("{name}.{part}");
-                let pair = |conv: &str, norm: &str| (part(conv), part(norm));
-                let ((conv1, bn1), (conv2, bn2)) = (pair("conv1", "bn1"), pair("conv2", "bn2"));
-                let downsample = if first {
-                    let (conv, norm) = pair("downsample.0", "downsample.1");
-                    Some(Conv::load(loader, (&conv, &norm), (width, input, 1), stride)?)
-                } else {
-                    None
-                };
-                blocks.push(Block {
-                    conv1: Conv::load(loader, (&conv1, &bn1), (width, input, 3), stride)?,
-                    conv2: Conv::load(loader, (&conv2, &bn2), (width, width, 3), 1)?,
-                    downsample,
-                });
-            }
+        for ResnetBlock { name, input, width, stride, downsamples } in resnet18_blocks(base) {
+            let pair = |conv: &str, norm: &str| (format!("{name}.{conv}"), format!("{name}.{norm}"));
+            let ((conv1, bn1), (conv2, bn2)) = (pair("conv1", "bn1"), pair("conv2", "bn2"));
+            let downsample = if downsamples {
+                let (conv, norm) = pair("downsample.0", "downsample.1");
+                Some(Conv::load(loader, (&conv, &norm), (width, input, 1), stride)?)
+            } else {
+                None
+            };
+            blocks.push(Block {
+                conv1: Conv::load(loader, (&conv1, &bn1), (width, input, 3), stride)?,
+                conv2: Conv::load(loader, (&conv2, &bn2), (width, width, 3), 1)?,
+                downsample,
+            });
         }
         let projector = Mlp::small_projector(loader, TACTILE_PROJECTOR)?;
         let pooled = Operand::new(projector.precision());
