@@ -2,14 +2,22 @@
 
 use std::num::NonZeroUsize;
 
-use crate::config::{Backend, Device, Dtype, ModelSettings, RecordSettings, Secret, ServeConfig, Stats};
+use crate::config::{
+    Backend, Device, Dtype, ModelSettings, RecordSettings, RendererChoice, Secret, ServeConfig, Stats,
+};
 use crate::http::HttpOptions;
 use crate::http::openpi::OpenpiOptions;
+use crate::playback::{DockerOptions, Eyes, EyesOptions, RendererKind, WorldOptions};
 use crate::policy::backend::{DeviceKind, Dtype as WeightType};
 use crate::policy::image::DecodeLimits;
 use crate::policy::model::{BackendChoice, DeviceChoice, LoadOptions, StatsChoice};
 use crate::policy::recording::{RecordOptions, Recorder};
 use crate::policy::service::ServiceOptions;
+use crate::scene::LoadLimits;
+use crate::scene::shelf::Shelf;
+
+/// Sessions open at once.
+const MAX_SESSIONS: usize = 64;
 
 /// What a picture may cost.
 #[must_use]
@@ -71,6 +79,30 @@ pub fn service(config: &ServeConfig, recorder: Option<Recorder>) -> ServiceOptio
         cache_entries: config.queue.cache,
         limits: limits(config),
         ..ServiceOptions::default()
+    }
+}
+
+/// Where scenarios are and who draws them.
+#[must_use]
+pub fn world(config: &ServeConfig) -> WorldOptions {
+    let scene = &config.scene;
+    let kind = match scene.renderer {
+        RendererChoice::Embedded => RendererKind::Embedded,
+        RendererChoice::External => RendererKind::External,
+        RendererChoice::Docker => RendererKind::Docker(DockerOptions {
+            program: "docker".to_owned(),
+            image: scene.nurec_image.clone(),
+        }),
+    };
+    WorldOptions {
+        shelf: Shelf::new(scene.roots.clone()),
+        limits: LoadLimits::default(),
+        eyes: Eyes::open(EyesOptions {
+            kind,
+            nurec: scene.nurec.clone(),
+            cache_bytes: scene.frame_cache_bytes,
+        }),
+        max_sessions: MAX_SESSIONS,
     }
 }
 

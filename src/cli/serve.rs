@@ -5,6 +5,7 @@
 //! requests finish, the second does not.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -21,6 +22,7 @@ use super::signals::Signals;
 use crate::config::{Effective, KEYS, ServeConfig, Source};
 use crate::http::listener::{self, ListenOptions};
 use crate::http::{AppState, router};
+use crate::playback::World;
 use crate::policy::description::ModelDescription;
 use crate::policy::recording::Recorder;
 use crate::policy::service::PolicyService;
@@ -79,7 +81,9 @@ async fn until_stopped(config: &ServeConfig, recorder: Option<Recorder>) -> Outc
     let listener =
         TcpListener::bind(address).await.or_exit_with(Exit::Listen, format!("cannot listen on {address}"))?;
     let service = PolicyService::start(options::service(config, recorder));
-    let mut server = Server::start(listener, &service, config)?;
+    let world = World::start(options::world(config)).or_exit(Exit::Usage)?;
+    world.look().await;
+    let mut server = Server::start(listener, &service, world, config)?;
     say(&format!("neuro listening on http://{}", server.address))?;
 
     tokio::select! {
@@ -114,9 +118,14 @@ struct Server {
 }
 
 impl Server {
-    fn start(listener: TcpListener, service: &PolicyService, config: &ServeConfig) -> Result<Self, Failure> {
+    fn start(
+        listener: TcpListener,
+        service: &PolicyService,
+        world: Arc<World>,
+        config: &ServeConfig,
+    ) -> Result<Self, Failure> {
         let address = listener.local_addr().or_exit(Exit::Listen)?;
-        let state = AppState::new(service.clone(), options::http(config));
+        let state = AppState::new(service.clone(), world, options::http(config));
         let limits = ListenOptions {
             max_connections: state.options.max_connections,
             headers_timeout: state.options.headers_timeout,

@@ -71,7 +71,8 @@ impl<S: FlagSet> SettingFlags<S> {
 fn argument(name: String, value: &'static str, help: String, switch: bool) -> Arg {
     let flag = name.replace('_', "-");
     let arg = Arg::new(name).long(flag).value_name(value).help(help).help_heading("Settings");
-    let arg = arg.action(ArgAction::Set);
+    let list = value.ends_with(",..");
+    let arg = arg.action(if list { ArgAction::Append } else { ArgAction::Set });
     if switch {
         arg.num_args(0..=1).require_equals(true).default_missing_value("true")
     } else {
@@ -106,7 +107,11 @@ impl<S: FlagSet> Args for SettingFlags<S> {
 
 impl<S: FlagSet> FromArgMatches for SettingFlags<S> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        // A list may be given at once or piece by piece.
+        let text = |name: &str| {
+            let pieces: Vec<&str> = matches.get_many::<String>(name)?.map(String::as_str).collect();
+            Some(pieces.join(","))
+        };
         let mut values = Vec::new();
         for key in KEYS.iter().filter(|key| S::takes(key)) {
             values.extend(text(key.name).map(|value| (key.name.to_owned(), value)));

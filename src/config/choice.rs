@@ -89,3 +89,15 @@ impl Redaction {
         }
     }
 }
+
+/// Who draws the pictures of a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RendererChoice {
+    /// The renderer built into this binary.
+    #[default]
+    Embedded,
+    /// A NuRec service that somebody else runs.
+    External,
+    /// A NuRec container that this server starts and restarts.
+    Docker,
+}

@@ -142,6 +142,16 @@ pub const KEYS: &[Key] = &[
         secret
     ),
     key!("shutdown_grace", "TIME", http.shutdown_grace, "Time running requests get to finish at shutdown"),
+    key!("scenes", "DIR,..", scene.roots, "Folders whose scenarios may be opened; may be given several times"),
+    key!(
+        "renderer",
+        "WHO",
+        scene.renderer,
+        "Who draws scenarios: embedded (built in), external (a NuRec service) or docker (a NuRec container)"
+    ),
+    key!("nurec", "HOST:PORT", scene.nurec, "Where NuRec listens"),
+    key!("nurec_image", "IMAGE", scene.nurec_image, "NuRec's container image, for the docker renderer"),
+    key!("frame_cache", "BYTES", scene.frame_cache_bytes, "Drawn pictures remembered, in bytes"),
     key!("record", "DIR", record.dir, "Record requests and answers there"),
     key!("record_images", "HOW", record.images, "What a recording keeps of pictures: full, hash or none"),
     key!(

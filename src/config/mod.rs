@@ -3,6 +3,7 @@
 //!
 //! The flag `--max-body`, the variable `NEURO_MAX_BODY` and the key `max_body` in the file are the same setting.
 
+mod address;
 mod choice;
 mod error;
 mod keys;
@@ -11,11 +12,12 @@ mod secret;
 mod settings;
 mod text;
 
-pub use choice::{Backend, Device, Dtype, LogFormat, Redaction, Stats};
+pub use address::HostPort;
+pub use choice::{Backend, Device, Dtype, LogFormat, Redaction, RendererChoice, Stats};
 pub use error::{ConfigError, Source};
 pub use keys::{KEYS, Key, key};
 pub use load::{CONFIG_VARIABLE, Effective, Loader};
 pub use secret::Secret;
 pub use settings::{
-    HttpSettings, ModelSettings, QueueSettings, RecordSettings, ServeConfig, TelemetrySettings,
+    HttpSettings, ModelSettings, QueueSettings, RecordSettings, SceneSettings, ServeConfig, TelemetrySettings,
 };

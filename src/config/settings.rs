@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::{Backend, Device, Dtype, LogFormat, Redaction, Stats};
+use super::address::HostPort;
+use super::choice::{Backend, Device, Dtype, LogFormat, Redaction, RendererChoice, Stats};
 use super::secret::Secret;
 
 const MIB: u64 = 1 << 20;
@@ -79,6 +80,21 @@ impl HttpSettings {
     }
 }
 
+/// Scenarios, and who draws them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SceneSettings {
+    /// Folders under which scenario files may be opened.
+    pub roots: Vec<PathBuf>,
+    /// Who draws.
+    pub renderer: RendererChoice,
+    /// Where NuRec listens, or is to listen.
+    pub nurec: HostPort,
+    /// The container image of NuRec.
+    pub nurec_image: String,
+    /// Pictures drawn are remembered up to this many bytes.
+    pub frame_cache_bytes: u64,
+}
+
 /// The recorder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordSettings {
@@ -114,6 +130,8 @@ pub struct ServeConfig {
     pub queue: QueueSettings,
     /// The HTTP edge.
     pub http: HttpSettings,
+    /// Scenarios, and who draws them.
+    pub scene: SceneSettings,
     /// The recorder.
     pub record: RecordSettings,
     /// Logs and traces.
@@ -146,6 +164,13 @@ impl Default for ServeConfig {
                 token: None,
                 admin_token: None,
                 shutdown_grace: Duration::from_secs(30),
+            },
+            scene: SceneSettings {
+                roots: vec![PathBuf::from("scenes")],
+                renderer: RendererChoice::Embedded,
+                nurec: HostPort { host: "localhost".to_owned(), port: 46435 },
+                nurec_image: "carlasimulator/nvidia-nurec-grpc:0.2.0".to_owned(),
+                frame_cache_bytes: 128 * MIB,
             },
             record: RecordSettings {
                 dir: None,

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::{Backend, Device, Dtype, LogFormat, Redaction, Stats};
+use super::address::HostPort;
+use super::choice::{Backend, Device, Dtype, LogFormat, Redaction, RendererChoice, Stats};
 use super::secret::Secret;
 
 /// A value that is written as text. `parse` answers with what it expected.
@@ -78,6 +79,16 @@ impl Text for String {
 
     fn show(&self) -> String {
         self.clone()
+    }
+}
+
+impl Text for HostPort {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| "HOST:PORT such as localhost:46435".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -273,6 +284,12 @@ words!(
     Backend::Cpu => "cpu",
     Backend::Candle => "candle",
     Backend::Zero => "zero"
+);
+words!(
+    RendererChoice,
+    RendererChoice::Embedded => "embedded",
+    RendererChoice::External => "external",
+    RendererChoice::Docker => "docker"
 );
 words!(LogFormat, LogFormat::Human => "human", LogFormat::Json => "json");
 words!(Redaction, Redaction::Full => "full", Redaction::Hash => "hash", Redaction::None => "none");

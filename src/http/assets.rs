@@ -31,6 +31,11 @@ pub fn page(name: &str) -> Response {
     (headers, file.data).into_response()
 }
 
+/// `GET /scenario`: the page that plays scenarios.
+pub async fn scenario_page() -> Response {
+    page("scenario.html")
+}
+
 /// `GET /static/...`: what the pages refer to.
 pub async fn file(Path(name): Path<String>) -> Response {
     page(&name)

@@ -1,7 +1,8 @@
 //! Who may ask: an optional token, compared in constant time.
 //!
-//! `Authorization: Bearer TOKEN`, `Api-Key TOKEN` as the openpi client writes it, or Tether's `X-Tether-Key`. A websocket is let in or turned
-//! away at its upgrade request like any other.
+//! `Authorization: Bearer TOKEN`, `Api-Key TOKEN` as the openpi client writes it, or Tether's `X-Tether-Key`. A websocket
+//! is let in or turned away at its upgrade request like any other; a browser, which can set no header there, offers
+//! the subprotocols `neuro.live.v1` and `bearer.TOKEN`.
 
 use std::sync::Arc;
 
@@ -14,6 +15,9 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::state::AppState;
+
+/// The subprotocol of the live wire: what a browser is answered that offers a token beside it.
+pub const WEBSOCKET_PROTOCOL: &str = "neuro.live.v1";
 
 /// Answers 401 to a request without a valid token, when one is configured. The admin token opens everything too.
 pub async fn require_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
@@ -49,13 +53,21 @@ pub fn unauthorized() -> Response {
 
 fn credential(headers: &HeaderMap) -> Option<&[u8]> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return headers.get("x-tether-key").map(HeaderValue::as_bytes);
+        let tether = headers.get("x-tether-key").map(HeaderValue::as_bytes);
+        return tether.or_else(|| offered(headers));
     };
     let value = value.as_bytes();
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, rest) = value.split_at_checked(space)?;
     let known = scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"api-key");
     known.then(|| rest.trim_ascii())
+}
+
+/// The token among the subprotocols a browser offers.
+fn offered(headers: &HeaderMap) -> Option<&[u8]> {
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut names = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    names.find_map(|name| name.strip_prefix(b"bearer."))
 }
 
 #[cfg(test)]
@@ -75,6 +87,16 @@ mod tests {
         let tether =
             HeaderMap::from_iter([("x-tether-key".parse().unwrap(), HeaderValue::from_static("s3cret"))]);
         assert!(presents(&tether, &[Some("s3cret")]) && !presents(&tether, &[Some("other")]));
+    }
+
+    #[test]
+    fn a_browser_offers_its_token_as_a_subprotocol() {
+        let protocols = |value: &'static str| {
+            HeaderMap::from_iter([(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value))])
+        };
+        assert!(presents(&protocols("neuro.live.v1, bearer.s3cret"), &[Some("s3cret")]));
+        assert!(!presents(&protocols("neuro.live.v1, bearer.other"), &[Some("s3cret")]));
+        assert!(!presents(&protocols("neuro.live.v1"), &[Some("neuro.live.v1")]));
     }
 
     #[test]

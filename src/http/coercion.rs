@@ -44,6 +44,53 @@ pub fn number(value: &Json, at: Vec<Step>) -> Result<f64, Problem> {
     }
 }
 
+/// A whole number as pydantic takes one: int, boolean, float without a fraction, or text. One that does not fit is cut
+/// to the nearest that does: every bound a wire has lies within.
+///
+/// # Errors
+/// The problem at `at`.
+pub fn integer(value: &Json, at: Vec<Step>) -> Result<i64, Problem> {
+    match value {
+        Json::Int(value) => Ok(*value),
+        Json::Bool(value) => Ok(i64::from(*value)),
+        Json::BigInt(digits) => Ok(if digits.starts_with('-') { i64::MIN } else { i64::MAX }),
+        Json::Float(number) if !number.is_finite() => Err(Problem::finite_number(at, echo(value))),
+        Json::Float(number) if number.fract() != 0.0 => Err(Problem::int_from_float(at, echo(value))),
+        #[allow(clippy::cast_possible_truncation, reason = "saturates, which is what is wanted")]
+        Json::Float(number) => Ok(*number as i64),
+        Json::String(text) => whole(text).ok_or_else(|| Problem::int_parsing(at, echo(value))),
+        _ => Err(Problem::int_type(at, echo(value))),
+    }
+}
+
+/// As [`integer`], of text.
+///
+/// # Errors
+/// The problem at `at`.
+pub fn integer_text(text: &str, at: Vec<Step>) -> Result<i64, Problem> {
+    whole(text).ok_or_else(|| Problem::int_parsing(at, echo(&Json::String(text.to_owned()))))
+}
+
+/// White space around it, a sign, single `_` within it and a fraction of zeros are all accepted.
+fn whole(text: &str) -> Option<i64> {
+    let trimmed = text.trim();
+    let (number, zeros) = trimmed.split_once('.').unwrap_or((trimmed, ""));
+    if !zeros.bytes().all(|digit| digit == b'0') {
+        return None;
+    }
+    let (negative, digits) = match number.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, number.strip_prefix('+').unwrap_or(number)),
+    };
+    let misplaced = digits.starts_with('_') || digits.ends_with('_') || digits.contains("__");
+    let digits = digits.replace('_', "");
+    if misplaced || digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let signed = if negative { format!("-{digits}") } else { digits };
+    Some(signed.parse().unwrap_or(if negative { i64::MIN } else { i64::MAX }))
+}
+
 /// Numbers in a pose: x y z in metres, then a quaternion x y z w.
 pub const POSE_LEN: usize = 7;
 
@@ -114,6 +161,28 @@ mod tests {
         for text in ["", "a", "1_", "_1", "1__0", "0x10", "1,5"] {
             assert_eq!(float(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn whole_numbers_are_read_as_pydantic_reads_them() {
+        for (text, value) in [("5", 5), (" 5", 5), ("+5", 5), ("-5", -5), ("5.0", 5), ("1_000", 1000), ("0", 0)] {
+            assert_eq!(whole(text), Some(value), "{text}");
+        }
+        assert_eq!(whole("999999999999999999999999999999"), Some(i64::MAX));
+        for text in ["", "1.5", "1e6", "abc", "1__0", "_1", "--1", "0x1", "."] {
+            assert_eq!(whole(text), None, "{text:?}");
+        }
+        let kind = |json: &[u8]| {
+            let value = super::super::json::parse(json).unwrap();
+            integer(&value, loc(["body"])).map_err(|problem| problem.kind)
+        };
+        assert_eq!(kind(b"2.0"), Ok(2));
+        assert_eq!(kind(b"true"), Ok(1));
+        assert_eq!(kind(b"1e3"), Ok(1000));
+        assert_eq!(kind(b"1.5"), Err("int_from_float"));
+        assert_eq!(kind(b"NaN"), Err("finite_number"));
+        assert_eq!(kind(b"null"), Err("int_type"));
+        assert_eq!(kind(b"\"x\""), Err("int_parsing"));
     }
 
     #[test]

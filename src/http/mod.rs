@@ -34,6 +34,7 @@ pub mod state;
 pub mod stats;
 pub mod trace;
 pub mod validation;
+pub mod world;
 
 pub use router::{document, router};
 pub use state::{AppState, HttpOptions};

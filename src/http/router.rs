@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::state::AppState;
 use super::{
     admin, assets, auth, cors, error, fallback, health, metrics, openapi, openpi, openvla, predict,
-    predict_isaac, roboeval, root, stats, trace,
+    predict_isaac, roboeval, root, stats, trace, world,
 };
 
 /// The OpenAPI document of the routes below.
@@ -39,6 +39,7 @@ fn described() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(roboeval::reset))
         .merge(openpi::routes())
         .merge(openvla::routes())
+        .merge(world::routes())
         .merge(metrics::routes())
         .merge(admin::routes())
         .split_for_parts()
@@ -51,6 +52,7 @@ pub fn router(state: AppState) -> Router {
     let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
     let routes = router
         .merge(openapi::routes(document))
+        .route("/scenario", get(assets::scenario_page))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))

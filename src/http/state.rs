@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::openpi::OpenpiOptions;
 use crate::policy::model::LoadOptions;
+use crate::playback::World;
 use crate::policy::service::PolicyService;
 
 /// Shared by all handlers; cheap to clone.
@@ -15,18 +16,24 @@ use crate::policy::service::PolicyService;
 pub struct AppState {
     /// The model and its queue.
     pub service: PolicyService,
+    /// Scenarios being played.
+    pub world: Arc<World>,
     /// The edge's settings.
     pub options: Arc<HttpOptions>,
     /// Places for openpi connections.
     pub openpi_places: Arc<Semaphore>,
+    /// Places for live viewers.
+    pub live_places: Arc<Semaphore>,
 }
 
 impl AppState {
     /// A state with these settings.
     #[must_use]
-    pub fn new(service: PolicyService, options: HttpOptions) -> Self {
-        let places = options.openpi.max_connections.min(Semaphore::MAX_PERMITS);
-        Self { service, options: Arc::new(options), openpi_places: Arc::new(Semaphore::new(places)) }
+    pub fn new(service: PolicyService, world: Arc<World>, options: HttpOptions) -> Self {
+        let places = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        let openpi_places = places(options.openpi.max_connections);
+        let live_places = places(options.max_viewers);
+        Self { service, world, options: Arc::new(options), openpi_places, live_places }
     }
 }
 
@@ -59,6 +66,8 @@ pub struct HttpOptions {
     pub swap: LoadOptions,
     /// Limits of openpi connections.
     pub openpi: OpenpiOptions,
+    /// Live viewers connected at once; one more is answered 503.
+    pub max_viewers: usize,
 }
 
 impl Default for HttpOptions {
@@ -77,6 +86,7 @@ impl Default for HttpOptions {
             model_roots: vec![PathBuf::from("models")],
             swap: LoadOptions::default(),
             openpi: OpenpiOptions::default(),
+            max_viewers: 64,
         }
     }
 }

@@ -170,6 +170,40 @@ impl Problem {
         Self::new("float_parsing", loc, msg, input)
     }
 
+    /// Neither a whole number nor text.
+    #[must_use]
+    pub fn int_type(loc: Vec<Step>, input: Value) -> Self {
+        Self::new("int_type", loc, "Input should be a valid integer", input)
+    }
+
+    /// Text that is no whole number.
+    #[must_use]
+    pub fn int_parsing(loc: Vec<Step>, input: Value) -> Self {
+        let msg = "Input should be a valid integer, unable to parse string as an integer";
+        Self::new("int_parsing", loc, msg, input)
+    }
+
+    /// A number that is not whole.
+    #[must_use]
+    pub fn int_from_float(loc: Vec<Step>, input: Value) -> Self {
+        let msg = "Input should be a valid integer, got a number with a fractional part";
+        Self::new("int_from_float", loc, msg, input)
+    }
+
+    /// Less than `least`.
+    #[must_use]
+    pub fn greater_than_equal(loc: Vec<Step>, input: Value, least: &str, bound: Value) -> Self {
+        let msg = format!("Input should be greater than or equal to {least}");
+        Self::new("greater_than_equal", loc, msg, input).with(json!({"ge": bound}))
+    }
+
+    /// More than `most`.
+    #[must_use]
+    pub fn less_than_equal(loc: Vec<Step>, input: Value, most: &str, bound: Value) -> Self {
+        let msg = format!("Input should be less than or equal to {most}");
+        Self::new("less_than_equal", loc, msg, input).with(json!({"le": bound}))
+    }
+
     /// NaN or infinite.
     #[must_use]
     pub fn finite_number(loc: Vec<Step>, input: Value) -> Self {

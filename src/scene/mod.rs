@@ -2,6 +2,7 @@
 //! Knows nothing of HTTP.
 
 pub mod camera;
+pub mod shelf;
 
 use std::path::PathBuf;
 

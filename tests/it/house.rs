@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::golden::root;
 
 /// Lower first; a layer may use those of lower rank, and its own module.
-const LAYERS: [(&str, u32); 14] = [
+const LAYERS: [(&str, u32); 15] = [
     ("geometry", 0),
     ("mapping", 0),
     ("proto", 0),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, u32); 14] = [
     ("policy", 3),
     ("scene", 3),
     ("render", 4),
+    ("playback", 5),
     ("fleet", 5),
     ("agent", 5),
     ("http", 6),

@@ -1,0 +1,155 @@
+//! Who draws: the built-in renderer, or NuRec services, each behind its planner. Planners are made when first asked for
+//! and shared by the sessions that look through them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::docker::{self, DockerOptions};
+use super::error::WorldError;
+use crate::config::HostPort;
+use crate::render::builtin::Builtin;
+use crate::render::nurec::NurecClient;
+use crate::render::plan::{FramePlanner, PlannerOptions};
+
+/// NuRec services known at once; the one asked for least recently is forgotten.
+const MAX_SERVICES: usize = 8;
+/// How long a restarted renderer may take to come up before the answer says "starting".
+const STARTING_TIME: Duration = Duration::from_secs(45);
+/// How long a renderer that is merely probed may take.
+const PROBE_TIME: Duration = Duration::from_secs(5);
+/// Between two looks at a renderer that is coming up.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Who draws.
+#[derive(Debug, Clone)]
+pub enum RendererKind {
+    /// The renderer built into this binary.
+    Embedded,
+    /// NuRec services that somebody else runs.
+    External,
+    /// A NuRec container that this server runs.
+    Docker(DockerOptions),
+}
+
+/// Settings of the eyes.
+#[derive(Debug, Clone)]
+pub struct EyesOptions {
+    /// Who draws.
+    pub kind: RendererKind,
+    /// Where NuRec listens when a request does not say.
+    pub nurec: HostPort,
+    /// Pictures remembered of each renderer, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// Renderers behind planners.
+pub struct Eyes {
+    options: EyesOptions,
+    builtin: Arc<FramePlanner>,
+    /// In the order they were last asked for.
+    services: Mutex<HashMap<HostPort, (u64, Arc<FramePlanner>)>>,
+}
+
+impl Eyes {
+    /// Opens them. Nothing is connected yet.
+    #[must_use]
+    pub fn open(options: EyesOptions) -> Self {
+        let planner = PlannerOptions { cache_bytes: options.cache_bytes, ..PlannerOptions::default() };
+        let builtin = FramePlanner::new(Arc::new(Builtin::new()), planner);
+        Self { options, builtin: Arc::new(builtin), services: Mutex::default() }
+    }
+
+    /// The planner to look through when a request names `nurec`, or nothing.
+    ///
+    /// # Errors
+    /// [`WorldError::ForeignRenderer`]
+    pub fn planner(&self, nurec: Option<&HostPort>) -> Result<Arc<FramePlanner>, WorldError> {
+        if matches!(self.options.kind, RendererKind::Embedded) {
+            return Ok(Arc::clone(&self.builtin));
+        }
+        let place = self.place(nurec)?;
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = services.values().map(|(asked, _)| *asked).max().unwrap_or(0) + 1;
+        if let Some((asked, planner)) = services.get_mut(&place) {
+            *asked = newest;
+            return Ok(Arc::clone(planner));
+        }
+        if services.len() >= MAX_SERVICES
+            && let Some(oldest) = services.iter().min_by_key(|(_, (asked, _))| *asked).map(|(place, _)| place.clone())
+        {
+            services.remove(&oldest);
+        }
+        let client = NurecClient::new(&place.host, place.port)
+            .map_err(|error| WorldError::Invalid(format!("NuRec at {place}: {error}")))?;
+        let options = PlannerOptions { cache_bytes: self.options.cache_bytes, ..PlannerOptions::default() };
+        let planner = Arc::new(FramePlanner::new(Arc::new(client), options));
+        services.insert(place, (newest, Arc::clone(&planner)));
+        Ok(planner)
+    }
+
+    /// Where NuRec is, when a request names `nurec`: this machine, or where the settings point.
+    fn place(&self, nurec: Option<&HostPort>) -> Result<HostPort, WorldError> {
+        let configured = &self.options.nurec;
+        match nurec {
+            None => Ok(configured.clone()),
+            Some(asked) if asked.is_loopback() || asked.host == configured.host => Ok(asked.clone()),
+            Some(asked) => Err(WorldError::ForeignRenderer {
+                asked: asked.host.clone(),
+                configured: configured.host.clone(),
+            }),
+        }
+    }
+
+    /// Gets a renderer ready for a scenario; returns its name, and whether it answers.
+    ///
+    /// # Errors
+    /// [`WorldError::ForeignRenderer`], [`WorldError::Container`]
+    pub async fn restart(&self, file: &Path, nurec: Option<&HostPort>) -> Result<(String, bool), WorldError> {
+        let planner = self.planner(nurec)?;
+        match &self.options.kind {
+            RendererKind::Embedded => Ok(("embedded".to_owned(), true)),
+            RendererKind::External => {
+                let ready = wait_for(&planner, PROBE_TIME, async || Ok(())).await?;
+                Ok((format!("external-{}", self.place(nurec)?), ready))
+            }
+            RendererKind::Docker(options) => {
+                let place = self.place(nurec)?;
+                if !place.is_loopback() {
+                    let reason = format!("a container is started on this machine, not on {}", place.host);
+                    return Err(WorldError::Container(reason));
+                }
+                let name = docker::restart(options, file, place.port).await?;
+                let alive = async || {
+                    if docker::running(options, &name).await {
+                        return Ok(());
+                    }
+                    let log = docker::last_log(options, &name).await;
+                    Err(WorldError::Container(format!("container {name} ended; its last lines:\n{log}")))
+                };
+                let ready = wait_for(&planner, STARTING_TIME, alive).await?;
+                Ok((name, ready))
+            }
+        }
+    }
+}
+
+/// Looks at a renderer until it answers, `alive` fails, or the time is over.
+async fn wait_for(
+    planner: &FramePlanner,
+    patience: Duration,
+    alive: impl AsyncFn() -> Result<(), WorldError>,
+) -> Result<bool, WorldError> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        if planner.renderer().reachable().await {
+            return Ok(true);
+        }
+        alive().await?;
+        if tokio::time::Instant::now() >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

