@@ -6,6 +6,7 @@ pub mod geometry;
 pub mod http;
 pub mod mapping;
 pub mod policy;
+pub mod proto;
 pub mod render;
 pub mod scene;
 pub mod telemetry;
