@@ -12,8 +12,6 @@
 
 use std::sync::Arc;
 
-use glam::{DQuat, DVec3};
-
 use super::{Encoding, MovingObject, RenderError, Shot};
 use crate::geometry::Pose;
 use crate::scene::{Camera, Scenario};
@@ -89,7 +87,7 @@ pub fn shot(
             ([at_us, at_us + 1], [world_from_rig; 2])
         }
     };
-    let mounting = single_precision(&camera.rig_from_sensor);
+    let mounting = camera.rig_from_sensor.rounded_to_f32();
     Ok(Shot {
         scene_id: scenario.sequence_id.clone(),
         scenario: Some(Arc::clone(scenario)),
@@ -158,18 +156,4 @@ fn instant(time_us: i64) -> Result<u64, RenderError> {
     u64::try_from(time_us).map_err(|_| {
         RenderError::Invalid(format!("the instant {time_us} is before 1970: it cannot be asked for"))
     })
-}
-
-/// A pose after a journey over the wire, which carries single precision.
-#[must_use]
-pub fn single_precision(pose: &Pose) -> Pose {
-    let [x, y, z, w] = pose.rotation.to_array().map(|value| f64::from(value as f32));
-    let translation_m = DVec3::from_array(pose.translation_m.to_array().map(|value| f64::from(value as f32)));
-    let length = (x * x + y * y + z * z + w * w).sqrt();
-    let rotation = if length > 0.0 {
-        DQuat::from_xyzw(x / length, y / length, z / length, w / length)
-    } else {
-        DQuat::IDENTITY
-    };
-    Pose { translation_m, rotation }
 }
