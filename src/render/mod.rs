@@ -1,6 +1,9 @@
 //! The eyes: pictures of a scenario at an instant, from NVIDIA's NuRec over gRPC or from the built-in renderer, behind
 //! one trait.
 
+pub mod nurec;
+mod shot;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +12,8 @@ use futures_util::future::BoxFuture;
 use crate::geometry::Pose;
 use crate::scene::Scenario;
 use crate::scene::camera::CameraModel;
+
+pub use shot::{FRAME_REACH_US, MAX_SCALE, MAX_SIDE, MIN_SCALE, ShotOptions, shot, shots};
 
 /// One picture to draw. The same for a NuRec service, for the built-in renderer in process, and behind our own gRPC.
 #[derive(Debug, Clone)]
@@ -115,6 +120,18 @@ pub enum RenderError {
     Empty {
         /// Which renderer.
         place: String,
+    },
+    /// It answered with something that is no picture.
+    #[error(
+        "{place} answered with {bytes} bytes that are no {expected} picture; check that its version suits"
+    )]
+    NotAPicture {
+        /// Which renderer.
+        place: String,
+        /// How many bytes.
+        bytes: usize,
+        /// `JPEG` or `PNG`.
+        expected: &'static str,
     },
     /// The request makes no sense to draw.
     #[error("{0}")]
