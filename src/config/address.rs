@@ -59,7 +59,9 @@ mod tests {
         for text in ["localhost:46435", "127.0.0.1:1", "[::1]:65535", "gpu-1.lab:8080"] {
             assert_eq!(HostPort::parse(text).unwrap().to_string(), text);
         }
-        for text in ["localhost", "localhost:0", "localhost:70000", ":1", "::1:80", "[::1:80", "a b:1", "a/b:1"] {
+        for text in
+            ["localhost", "localhost:0", "localhost:70000", ":1", "::1:80", "[::1:80", "a b:1", "a/b:1"]
+        {
             assert_eq!(HostPort::parse(text), None, "{text}");
         }
     }

@@ -142,7 +142,12 @@ pub const KEYS: &[Key] = &[
         secret
     ),
     key!("shutdown_grace", "TIME", http.shutdown_grace, "Time running requests get to finish at shutdown"),
-    key!("scenes", "DIR,..", scene.roots, "Folders whose scenarios may be opened; may be given several times"),
+    key!(
+        "scenes",
+        "DIR,..",
+        scene.roots,
+        "Folders whose scenarios may be opened; may be given several times"
+    ),
     key!(
         "renderer",
         "WHO",

@@ -66,7 +66,8 @@ fn credential(headers: &HeaderMap) -> Option<&[u8]> {
 /// The token among the subprotocols a browser offers.
 fn offered(headers: &HeaderMap) -> Option<&[u8]> {
     let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let mut names = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let mut names =
+        lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     names.find_map(|name| name.strip_prefix(b"bearer."))
 }
 

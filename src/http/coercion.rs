@@ -165,7 +165,9 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_read_as_pydantic_reads_them() {
-        for (text, value) in [("5", 5), (" 5", 5), ("+5", 5), ("-5", -5), ("5.0", 5), ("1_000", 1000), ("0", 0)] {
+        for (text, value) in
+            [("5", 5), (" 5", 5), ("+5", 5), ("-5", -5), ("5.0", 5), ("1_000", 1000), ("0", 0)]
+        {
             assert_eq!(whole(text), Some(value), "{text}");
         }
         assert_eq!(whole("999999999999999999999999999999"), Some(i64::MAX));

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::openpi::OpenpiOptions;
-use crate::policy::model::LoadOptions;
 use crate::playback::World;
+use crate::policy::model::LoadOptions;
 use crate::policy::service::PolicyService;
 
 /// Shared by all handlers; cheap to clone.

@@ -33,7 +33,9 @@ pub async fn restart(options: &DockerOptions, file: &Path, port: u16) -> Result<
         return Err(WorldError::Container(format!("{} is no UTF-8 path", file.display())));
     };
     if folder.contains([',', '"']) {
-        return Err(WorldError::Container(format!("{folder} cannot be mounted: it holds a comma or a quote")));
+        return Err(WorldError::Container(format!(
+            "{folder} cannot be mounted: it holds a comma or a quote"
+        )));
     }
     // There may be no container of that name; then this fails, and that is well.
     drop(docker(options, &["rm", "-f", &name]).await?);
@@ -55,7 +57,8 @@ pub async fn restart(options: &DockerOptions, file: &Path, port: u16) -> Result<
     if output.status.success() {
         return Ok(name);
     }
-    let reason = last_line(&output.stderr).unwrap_or_else(|| "Failed to start NuRec docker container".to_owned());
+    let reason =
+        last_line(&output.stderr).unwrap_or_else(|| "Failed to start NuRec docker container".to_owned());
     Err(WorldError::Container(reason))
 }
 
@@ -67,7 +70,9 @@ pub async fn running(options: &DockerOptions, name: &str) -> bool {
 
 /// The container's last log lines, as far as docker tells.
 pub async fn last_log(options: &DockerOptions, name: &str) -> String {
-    let Ok(output) = docker(options, &["logs", "--tail", LOG_LINES, name]).await else { return String::new() };
+    let Ok(output) = docker(options, &["logs", "--tail", LOG_LINES, name]).await else {
+        return String::new();
+    };
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).trim().to_owned()
 }
@@ -75,7 +80,12 @@ pub async fn last_log(options: &DockerOptions, name: &str) -> String {
 async fn docker(options: &DockerOptions, arguments: &[&str]) -> Result<Output, WorldError> {
     let failed = |reason: String| WorldError::Container(format!("{}: {reason}", options.program));
     let mut command = Command::new(&options.program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     match tokio::time::timeout(COMMAND_TIME, command.output()).await {
         Ok(output) => output.map_err(|error| failed(error.to_string())),
         Err(_) => {

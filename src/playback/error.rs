@@ -27,7 +27,9 @@ pub enum WorldError {
     #[error("{0} sessions are open, which is the limit; close one with DELETE /api/sessions/NAME")]
     TooManySessions(usize),
     /// A renderer on another host was asked for.
-    #[error("nurec_host {asked:?} is not allowed: only this machine and {configured}, where `--nurec` points")]
+    #[error(
+        "nurec_host {asked:?} is not allowed: only this machine and {configured}, where `--nurec` points"
+    )]
     ForeignRenderer {
         /// What was asked for.
         asked: String,

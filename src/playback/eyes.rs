@@ -77,7 +77,8 @@ impl Eyes {
             return Ok(Arc::clone(planner));
         }
         if services.len() >= MAX_SERVICES
-            && let Some(oldest) = services.iter().min_by_key(|(_, (asked, _))| *asked).map(|(place, _)| place.clone())
+            && let Some(oldest) =
+                services.iter().min_by_key(|(_, (asked, _))| *asked).map(|(place, _)| place.clone())
         {
             services.remove(&oldest);
         }

@@ -12,5 +12,5 @@ mod world;
 pub use docker::DockerOptions;
 pub use error::WorldError;
 pub use eyes::{Eyes, EyesOptions, RendererKind};
-pub use session::{PlaybackState, SeekTo, Session, Ticked, View};
+pub use session::{SeekTo, Session, Ticked, View};
 pub use world::{DEFAULT_SESSION, LoadOrder, Restarted, SessionSummary, World, WorldHealth, WorldOptions};

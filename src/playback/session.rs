@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::error::WorldError;
 use crate::render::plan::FramePlanner;
 use crate::scene::Scenario;
-use crate::scene::activation::Activation;
-use crate::scene::clock::PlaybackClock;
+use crate::scene::activation::TrackChanges;
+use crate::scene::clock::{ClockError, LoopRegion, PlaybackClock, PlaybackState};
 
 /// Orders waiting for a session at most; more wait at their sender.
 const ORDERS: usize = 64;
@@ -24,23 +24,6 @@ pub struct View {
     pub state: Option<PlaybackState>,
     /// Who draws for this session.
     pub planner: Arc<FramePlanner>,
-}
-
-/// Where a clock is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlaybackState {
-    /// Whether wall time moves it.
-    pub is_playing: bool,
-    /// Seconds of the scenario a second.
-    pub speed: f64,
-    /// In microseconds.
-    pub current_time_us: i64,
-    /// Since the first instant.
-    pub seconds_since_start: f64,
-    /// Whether it is at the last instant.
-    pub done: bool,
-    /// First and last instant of the range that repeats, if one does.
-    pub loop_us: Option<[i64; 2]>,
 }
 
 /// A moved clock, and the tracks that came and went by it.
@@ -131,7 +114,7 @@ impl Session {
     /// # Errors
     /// [`WorldError::NotLoaded`]
     pub fn state(&self) -> Result<PlaybackState, WorldError> {
-        self.view.borrow().state.clone().ok_or(WorldError::NotLoaded)
+        self.view.borrow().state.ok_or(WorldError::NotLoaded)
     }
 
     /// Live viewers now.
@@ -180,6 +163,10 @@ impl Session {
     /// # Errors
     /// [`WorldError::NotLoaded`]
     pub async fn stop(&self) -> Result<PlaybackState, WorldError> {
+        // What live viewers saw last is where it stops; without any, time since the last tick does not count.
+        if self.viewers() > 0 {
+            self.now().await?;
+        }
         self.change(Change::Stop).await.map(|ticked| ticked.state)
     }
 
@@ -251,7 +238,8 @@ impl Drop for Watching {
 struct Playing {
     scenario: Arc<Scenario>,
     clock: PlaybackClock,
-    activation: Activation,
+    /// Tracks that came and went while only live viewers moved the clock: the next tick tells of them.
+    untold: TrackChanges,
 }
 
 async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
@@ -261,7 +249,7 @@ async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
         match order {
             Order::Load(scenario, planner, reply) => {
                 let loaded = Playing::new(Arc::clone(&scenario), begin.elapsed());
-                let state = Some(loaded.state());
+                let state = Some(loaded.clock.state());
                 playing = Some(loaded);
                 publish.send_replace(View { scenario: Some(scenario), state, planner });
                 drop(reply.send(()));
@@ -279,7 +267,7 @@ async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
                 if let Ok(ticked) = &result {
                     publish.send_if_modified(|view| {
                         let changed = view.state.as_ref() != Some(&ticked.state);
-                        view.state = Some(ticked.state.clone());
+                        view.state = Some(ticked.state);
                         changed
                     });
                 }
@@ -291,24 +279,79 @@ async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
 
 impl Playing {
     fn new(scenario: Arc<Scenario>, now: Duration) -> Self {
-        let clock = PlaybackClock::new(scenario.start_us, scenario.end_us, now);
-        let activation = Activation::new(scenario.start_us);
-        Self { scenario, clock, activation }
-    }
-
-    fn state(&self) -> PlaybackState {
-        PlaybackState {
-            is_playing: self.clock.is_playing(),
-            speed: self.clock.speed(),
-            current_time_us: self.clock.current_us(),
-            seconds_since_start: self.clock.seconds_since_start(),
-            done: self.clock.done(),
-            loop_us: self.clock.loop_range(),
-        }
+        let clock = PlaybackClock::of(&scenario, now);
+        Self { scenario, clock, untold: TrackChanges::default() }
     }
 
     fn change(&mut self, change: &Change, now: Duration) -> Result<Ticked, WorldError> {
-        let _ = (change, now);
-        Err(WorldError::NotLoaded)
+        let tracks = &self.scenario.tracks;
+        match *change {
+            Change::Play(speed) => self.clock.play(speed, now)?,
+            Change::Stop => self.clock.stop(),
+            Change::Reset => {
+                self.clock.reset(now);
+                self.untold = TrackChanges::default();
+            }
+            Change::Loop(range_us) => {
+                let [first_us, last_us] = [self.scenario.start_us, self.scenario.end_us];
+                let region = range_us.map(|[start_us, end_us]| LoopRegion {
+                    start_us: start_us.unwrap_or(first_us),
+                    end_us: end_us.unwrap_or(last_us),
+                });
+                self.clock.set_loop(region)?;
+            }
+            Change::Advance => {
+                let changes = self.clock.tick(tracks, None, now);
+                merge(&mut self.untold, changes);
+            }
+            Change::Tick(delta_us) => {
+                let changes = self.clock.tick(tracks, delta_us, now);
+                return Ok(self.told(changes));
+            }
+            Change::Seek(to) => {
+                let instant_us = match to {
+                    SeekTo::Instant(instant_us) => instant_us,
+                    #[allow(clippy::cast_possible_truncation, reason = "saturates, and is clamped to the range")]
+                    SeekTo::Seconds(seconds) => self.scenario.start_us.saturating_add((seconds * 1e6) as i64),
+                    SeekTo::Delta(delta_us) => self.clock.current(now).saturating_add(delta_us),
+                };
+                let changes = self.clock.seek(tracks, instant_us, now);
+                return Ok(self.told(changes));
+            }
+        }
+        Ok(Ticked { state: self.clock.state(), new_track_ids: Vec::new(), removed_track_ids: Vec::new() })
+    }
+
+    fn told(&mut self, changes: TrackChanges) -> Ticked {
+        merge(&mut self.untold, changes);
+        let TrackChanges { new, removed } = std::mem::take(&mut self.untold);
+        let ids = |indices: &[usize]| {
+            TrackChanges::ids(indices, &self.scenario.tracks).map(str::to_owned).collect()
+        };
+        Ticked { state: self.clock.state(), new_track_ids: ids(&new), removed_track_ids: ids(&removed) }
+    }
+}
+
+/// Adds later changes to earlier ones; what came and went, or went and came back, is no change.
+fn merge(earlier: &mut TrackChanges, later: TrackChanges) {
+    let cancel = |list: &mut Vec<usize>, index: usize| {
+        let found = list.iter().position(|other| *other == index);
+        found.map(|place| list.remove(place)).is_some()
+    };
+    for index in later.removed {
+        if !cancel(&mut earlier.new, index) {
+            earlier.removed.push(index);
+        }
+    }
+    for index in later.new {
+        if !cancel(&mut earlier.removed, index) {
+            earlier.new.push(index);
+        }
+    }
+}
+
+impl From<ClockError> for WorldError {
+    fn from(error: ClockError) -> Self {
+        Self::Invalid(error.to_string())
     }
 }

@@ -32,7 +32,13 @@ pub fn resnet18_blocks(base: usize) -> impl Iterator<Item = ResnetBlock> {
         let width = base << stage;
         let downsamples = block == 0 && stage > 0;
         let (input, stride) = if downsamples { (width / 2, 2) } else { (width, 1) };
-        ResnetBlock { name: format!("{RESNET}.layer{}.{block}", stage + 1), input, width, stride, downsamples }
+        ResnetBlock {
+            name: format!("{RESNET}.layer{}.{block}", stage + 1),
+            input,
+            width,
+            stride,
+            downsamples,
+        }
     })
 }
 

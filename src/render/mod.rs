@@ -2,6 +2,7 @@
 //! one trait.
 
 pub mod nurec;
+pub mod overlay;
 mod shot;
 
 use std::sync::Arc;

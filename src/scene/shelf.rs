@@ -45,7 +45,8 @@ impl Shelf {
         let path = expanded(name);
         let within = self.roots.iter().map(|root| root.join(&path));
         let candidates = std::iter::once(path.clone()).chain(within);
-        let found = candidates.filter_map(|candidate| candidate.canonicalize().ok()).find(|real| self.holds(real));
+        let found =
+            candidates.filter_map(|candidate| candidate.canonicalize().ok()).find(|real| self.holds(real));
         found.ok_or_else(not_found)
     }
 

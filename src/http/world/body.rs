@@ -135,7 +135,11 @@ impl Fields {
     pub fn optional_number(&mut self, name: &str, nullable: bool) -> Option<f64> {
         self.optional(name, nullable, |value| {
             let number = coercion::number(value, loc(["body", name]))?;
-            if number.is_finite() { Ok(number) } else { Err(Problem::finite_number(loc(["body", name]), echo(value))) }
+            if number.is_finite() {
+                Ok(number)
+            } else {
+                Err(Problem::finite_number(loc(["body", name]), echo(value)))
+            }
         })
     }
 
@@ -145,8 +149,9 @@ impl Fields {
             Json::Bool(yes) => Ok(*yes),
             Json::Int(0) => Ok(false),
             Json::Int(1) => Ok(true),
-            Json::String(word) => coercion::boolean(word)
-                .ok_or_else(|| Problem::bool_parsing(loc(["body", name]), echo(value))),
+            Json::String(word) => {
+                coercion::boolean(word).ok_or_else(|| Problem::bool_parsing(loc(["body", name]), echo(value)))
+            }
             _ => Err(Problem::bool_type(loc(["body", name]), echo(value))),
         })
     }

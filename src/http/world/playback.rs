@@ -12,7 +12,8 @@ use super::session::Chosen;
 use crate::http::error::Detail;
 use crate::http::state::AppState;
 use crate::http::validation::{Problem, ValidationErrors, loc};
-use crate::playback::{PlaybackState, SeekTo, Ticked, WorldError};
+use crate::playback::{SeekTo, Ticked, WorldError};
+use crate::scene::clock::{LoopRegion, PlaybackState};
 
 /// A playing range.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
@@ -50,7 +51,7 @@ impl From<&PlaybackState> for ClockState {
             current_time_us: state.current_time_us,
             seconds_since_start: state.seconds_since_start,
             done: state.done,
-            looping: state.loop_us.map(|[start_us, end_us]| LoopRange { start_us, end_us }),
+            looping: state.loop_region.map(|LoopRegion { start_us, end_us }| LoopRange { start_us, end_us }),
         }
     }
 }
@@ -141,7 +142,11 @@ pub async fn state(Chosen(session): Chosen) -> Answer<ClockState> {
     post, path = "/playback/play", tag = "playback", request_body = PlayRequest,
     responses((status = 200, body = ClockState), (status = 400, body = Detail), (status = 422, body = ValidationErrors))
 )]
-pub async fn play(State(state): State<AppState>, Chosen(session): Chosen, request: Request) -> Answer<ClockState> {
+pub async fn play(
+    State(state): State<AppState>,
+    Chosen(session): Chosen,
+    request: Request,
+) -> Answer<ClockState> {
     let mut fields = Fields::read_optional(request, &state.options).await?;
     let speed = fields.optional_number("speed", true);
     fields.settle(Some(()))?;
@@ -178,7 +183,11 @@ pub async fn reset(Chosen(session): Chosen) -> Answer<ClockState> {
     post, path = "/playback/tick", tag = "playback", request_body = TickRequest,
     responses((status = 200, body = TickAnswer), (status = 400, body = Detail), (status = 422, body = ValidationErrors))
 )]
-pub async fn tick(State(state): State<AppState>, Chosen(session): Chosen, request: Request) -> Answer<TickAnswer> {
+pub async fn tick(
+    State(state): State<AppState>,
+    Chosen(session): Chosen,
+    request: Request,
+) -> Answer<TickAnswer> {
     let mut fields = Fields::read_optional(request, &state.options).await?;
     let delta_us = fields.optional_integer("delta_us");
     fields.settle(Some(()))?;
@@ -191,7 +200,11 @@ pub async fn tick(State(state): State<AppState>, Chosen(session): Chosen, reques
     post, path = "/playback/seek", tag = "playback", request_body = SeekRequest,
     responses((status = 200, body = TickAnswer), (status = 400, body = Detail), (status = 422, body = ValidationErrors))
 )]
-pub async fn seek(State(state): State<AppState>, Chosen(session): Chosen, request: Request) -> Answer<TickAnswer> {
+pub async fn seek(
+    State(state): State<AppState>,
+    Chosen(session): Chosen,
+    request: Request,
+) -> Answer<TickAnswer> {
     let mut fields = Fields::read(request, &state.options).await?;
     let instant = fields.optional_integer("timestamp_us").map(SeekTo::Instant);
     let seconds = fields.optional_number("seconds", true).map(SeekTo::Seconds);
@@ -214,7 +227,11 @@ pub async fn seek(State(state): State<AppState>, Chosen(session): Chosen, reques
     post, path = "/playback/loop", tag = "playback", request_body = LoopRequest,
     responses((status = 200, body = ClockState), (status = 400, body = Detail), (status = 422, body = ValidationErrors))
 )]
-pub async fn set_loop(State(state): State<AppState>, Chosen(session): Chosen, request: Request) -> Answer<ClockState> {
+pub async fn set_loop(
+    State(state): State<AppState>,
+    Chosen(session): Chosen,
+    request: Request,
+) -> Answer<ClockState> {
     let mut fields = Fields::read(request, &state.options).await?;
     let enabled = fields.optional_boolean("enabled").unwrap_or(true);
     let (start_us, end_us) = (fields.optional_integer("start_us"), fields.optional_integer("end_us"));

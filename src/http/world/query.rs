@@ -16,7 +16,8 @@ impl Pairs {
     /// Reads them; what cannot be read is not there.
     #[must_use]
     pub fn of(uri: &Uri) -> Self {
-        Query::<Vec<(String, String)>>::try_from_uri(uri).map_or_else(|_| Self::default(), |Query(pairs)| Self(pairs))
+        Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_or_else(|_| Self::default(), |Query(pairs)| Self(pairs))
     }
 
     /// The last value of that name.

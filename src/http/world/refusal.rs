@@ -75,7 +75,8 @@ impl IntoResponse for Refusal {
         match self {
             Self::Invalid(errors) => errors.into_response(),
             Self::Said(status, sentence) => {
-                let wait = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(std::time::Duration::from_secs(1));
+                let wait =
+                    (status == StatusCode::SERVICE_UNAVAILABLE).then_some(std::time::Duration::from_secs(1));
                 with_retry_after(detail(status, &sentence), wait)
             }
         }

@@ -125,7 +125,8 @@ pub async fn render_one(
         return Err(Refusal::said(StatusCode::NOT_FOUND, "Not Found"));
     }
     let pairs = Pairs::of(&uri);
-    let (timestamp_us, scale) = (pairs.required_integer("timestamp_us"), pairs.number("scale", 0.25, [0.1, 1.0]));
+    let (timestamp_us, scale) =
+        (pairs.required_integer("timestamp_us"), pairs.number("scale", 0.25, [0.1, 1.0]));
     let mut problems = Vec::new();
     problems.extend(timestamp_us.as_ref().err().cloned());
     problems.extend(scale.as_ref().err().cloned());
@@ -149,9 +150,8 @@ async fn frames(
     scale: f64,
 ) -> Result<FrameSet, Refusal> {
     let View { scenario, planner, .. } = session.view();
-    let scenario: Arc<Scenario> = scenario.ok_or_else(|| {
-        Refusal::said(StatusCode::BAD_REQUEST, "No scenario loaded or NuRec not connected")
-    })?;
+    let scenario: Arc<Scenario> = scenario
+        .ok_or_else(|| Refusal::said(StatusCode::BAD_REQUEST, "No scenario loaded or NuRec not connected"))?;
     scenario.ego.pose_at(timestamp_us).ok_or_else(out_of_range)?;
     let options = ShotOptions {
         scale: scale.max(0.0),

@@ -1,7 +1,6 @@
 //! What the loaded scenario is: its range and cameras, the ego vehicle's poses.
 
 use axum::Json as JsonBody;
-use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::json;
@@ -12,7 +11,6 @@ use super::refusal::Refusal;
 use super::session::Chosen;
 use crate::geometry::Pose;
 use crate::http::error::Detail;
-use crate::http::state::AppState;
 use crate::http::validation::{Problem, ValidationErrors};
 
 /// Shortest step of a sampled trajectory, in microseconds.
@@ -152,7 +150,6 @@ pub fn out_of_range() -> Refusal {
     )
 )]
 pub async fn trajectory(
-    State(_): State<AppState>,
     Chosen(session): Chosen,
     uri: Uri,
 ) -> Result<JsonBody<Trajectory>, Refusal> {

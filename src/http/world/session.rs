@@ -20,7 +20,8 @@ impl FromRequestParts<AppState> for Chosen {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
+        let params =
+            RawPathParams::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
         let name = params.iter().find(|(key, _)| *key == "session").map_or(DEFAULT_SESSION, |(_, name)| name);
         state.world.session(name).map(Self).map_err(|error| Refusal::from(error).into_response())
     }
@@ -30,7 +31,8 @@ impl FromRequestParts<AppState> for Named {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
+        let params =
+            RawPathParams::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
         let name = params.iter().find(|(key, _)| *key == "id").map(|(_, name)| name.to_owned());
         Ok(Self(name.unwrap_or_default()))
     }

@@ -70,7 +70,8 @@ pub fn state(view: &View) -> String {
     message.insert("type".into(), "state".into());
     message.insert("sequence_id".into(), sequence_id.into());
     let clock = view.state.as_ref().map(ClockState::from);
-    if let Some(serde_json::Value::Object(fields)) = clock.and_then(|clock| serde_json::to_value(clock).ok()) {
+    if let Some(serde_json::Value::Object(fields)) = clock.and_then(|clock| serde_json::to_value(clock).ok())
+    {
         message.extend(fields);
     }
     serde_json::Value::Object(message).to_string()
@@ -110,7 +111,13 @@ struct Timings {
 }
 
 /// A set of pictures as one message: length of the header (u32, little endian), header, pictures.
-pub fn frame_set(seq: u64, is_playing: bool, scenario: &Arc<Scenario>, set: &FrameSet, outlines: bool) -> Bytes {
+pub fn frame_set(
+    seq: u64,
+    is_playing: bool,
+    scenario: &Arc<Scenario>,
+    set: &FrameSet,
+    outlines: bool,
+) -> Bytes {
     let mut offset = 0;
     let mut pictures = Vec::with_capacity(set.images.len());
     let images = set.images.iter().map(|(camera, result)| match result {

@@ -30,7 +30,11 @@ const MAX_MESSAGE_BYTES: usize = 64 << 10;
     get, path = "/live", tag = "playback",
     responses((status = 101, description = "Switched to a websocket"), (status = 400, description = "Not an upgrade request"), (status = 503, description = "Too many viewers"))
 )]
-pub async fn live(upgrade: WebSocketUpgrade, State(state): State<AppState>, Chosen(session): Chosen) -> Response {
+pub async fn live(
+    upgrade: WebSocketUpgrade,
+    State(state): State<AppState>,
+    Chosen(session): Chosen,
+) -> Response {
     let Ok(place) = Arc::clone(&state.live_places).try_acquire_owned() else {
         let message = format!("{} viewers are connected, which is the limit", state.options.max_viewers);
         let response = error::detail(StatusCode::SERVICE_UNAVAILABLE, &message);
