@@ -13,6 +13,7 @@ mod openapi;
 mod openpi;
 mod openvla;
 mod operate;
+mod plan;
 mod record;
 mod resnet;
 mod rest;
