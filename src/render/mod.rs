@@ -1,8 +1,10 @@
 //! The eyes: pictures of a scenario at an instant, from NVIDIA's NuRec over gRPC or from the built-in renderer, behind
 //! one trait.
 
+pub mod cache;
 pub mod nurec;
 pub mod overlay;
+pub mod plan;
 mod shot;
 
 use std::sync::Arc;

@@ -68,7 +68,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
 #[tokio::test]
 async fn six_cameras_take_little_longer_than_one_with_batches_and_without() {
     for batch in [true, false] {
-        let stub = StubNurec::start(Behaviour { delay: Duration::from_millis(20), batch, ..Behaviour::default() });
+        let stub =
+            StubNurec::start(Behaviour { delay: Duration::from_millis(20), batch, ..Behaviour::default() });
         let client = client(&stub);
         let mut times = Vec::new();
         for at_us in 0..20 {
@@ -114,7 +115,8 @@ async fn in_a_batch_one_camera_fails_without_the_others() {
         behaviour.faults.insert("tele".into(), Fault::Empty);
     });
     let drawn = client(&stub).render_all(six(7)).await;
-    let failures: Vec<_> = drawn.iter().filter_map(|frame| frame.as_ref().err()).map(ToString::to_string).collect();
+    let failures: Vec<_> =
+        drawn.iter().filter_map(|frame| frame.as_ref().err()).map(ToString::to_string).collect();
     assert_eq!(failures.len(), 2);
     assert!(failures[0].contains("the left camera is broken"), "{failures:?}");
     assert!(failures[1].contains("empty picture"), "{failures:?}");

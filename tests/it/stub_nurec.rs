@@ -237,7 +237,8 @@ fn draw(request: &RgbRenderRequest, camera: &str) -> Vec<u8> {
     if request.image_format() == ImageFormat::Png {
         let encoder = image::codecs::png::PngEncoder::new(&mut file);
         let (width, height) = (width.into(), height.into());
-        image::ImageEncoder::write_image(encoder, &grey, width, height, image::ExtendedColorType::L8).unwrap();
+        image::ImageEncoder::write_image(encoder, &grey, width, height, image::ExtendedColorType::L8)
+            .unwrap();
         file.extend(mark.as_bytes());
         return file;
     }
@@ -255,7 +256,10 @@ impl SensorsimService for Stub {
         self.picture(request.get_ref()).await.map(Response::new)
     }
 
-    async fn batch_render_rgb(&self, request: Request<BatchRgbRenderRequest>) -> Answer<BatchRgbRenderReturn> {
+    async fn batch_render_rgb(
+        &self,
+        request: Request<BatchRgbRenderRequest>,
+    ) -> Answer<BatchRgbRenderReturn> {
         if !locked(&self.0.behaviour).batch {
             return Err(Status::unimplemented("Method not found!"));
         }

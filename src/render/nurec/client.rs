@@ -92,7 +92,7 @@ impl Renderer for NurecClient {
                 if connection.takes_batches() {
                     match batch(&service, &shots).await {
                         Err(RenderError::Refused { status: "UNIMPLEMENTED", .. }) => {
-                            connection.refused_batch()
+                            connection.refused_batch();
                         }
                         Err(error) => return vec![Err(error); shots.len()],
                         Ok(drawn) => return drawn,
