@@ -53,3 +53,29 @@ impl Pose {
         DMat3::from_quat(self.rotation)
     }
 }
+
+// STAND-IN until the branch `motion` is merged: its `from_matrix` takes the polar factor.
+
+/// Why a matrix is no pose.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PoseError {
+    /// Mirrored or flat.
+    #[error("has a determinant of {0}, expected a positive one")]
+    Determinant(f64),
+}
+
+impl Pose {
+    /// The pose of a 4x4 matrix.
+    ///
+    /// # Errors
+    /// When the determinant is not positive.
+    pub fn from_matrix(matrix: &DMat4) -> Result<Self, PoseError> {
+        let determinant = DMat3::from_mat4(*matrix).determinant();
+        if determinant.is_nan() || determinant <= 0.0 {
+            return Err(PoseError::Determinant(determinant));
+        }
+        let rotation = DQuat::from_mat4(matrix);
+        let length = rotation.length();
+        Ok(Self { translation_m: matrix.w_axis.truncate(), rotation: rotation / length })
+    }
+}
