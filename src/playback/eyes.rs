@@ -10,8 +10,8 @@ use super::docker::{self, DockerOptions};
 use super::error::WorldError;
 use crate::config::HostPort;
 use crate::render::builtin::Builtin;
-use crate::render::nurec::NurecClient;
-use crate::render::plan::{FramePlanner, PlannerOptions};
+use crate::render::nurec::{NurecClient, NurecOptions};
+use crate::render::plan::{FramePlanner, PlanOptions};
 
 /// NuRec services known at once; the one asked for least recently is forgotten.
 const MAX_SERVICES: usize = 8;
@@ -47,34 +47,35 @@ pub struct EyesOptions {
 /// Renderers behind planners.
 pub struct Eyes {
     options: EyesOptions,
-    builtin: Arc<FramePlanner>,
+    plan: PlanOptions,
+    builtin: FramePlanner,
     /// In the order they were last asked for.
-    services: Mutex<HashMap<HostPort, (u64, Arc<FramePlanner>)>>,
+    services: Mutex<HashMap<HostPort, (u64, FramePlanner)>>,
 }
 
 impl Eyes {
     /// Opens them. Nothing is connected yet.
     #[must_use]
     pub fn open(options: EyesOptions) -> Self {
-        let planner = PlannerOptions { cache_bytes: options.cache_bytes, ..PlannerOptions::default() };
-        let builtin = FramePlanner::new(Arc::new(Builtin::new()), planner);
-        Self { options, builtin: Arc::new(builtin), services: Mutex::default() }
+        let plan = PlanOptions { cache_bytes: options.cache_bytes, ..PlanOptions::default() };
+        let builtin = FramePlanner::new(Arc::new(Builtin::new()), plan);
+        Self { options, plan, builtin, services: Mutex::default() }
     }
 
     /// The planner to look through when a request names `nurec`, or nothing.
     ///
     /// # Errors
     /// [`WorldError::ForeignRenderer`]
-    pub fn planner(&self, nurec: Option<&HostPort>) -> Result<Arc<FramePlanner>, WorldError> {
+    pub fn planner(&self, nurec: Option<&HostPort>) -> Result<FramePlanner, WorldError> {
         if matches!(self.options.kind, RendererKind::Embedded) {
-            return Ok(Arc::clone(&self.builtin));
+            return Ok(self.builtin.clone());
         }
         let place = self.place(nurec)?;
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = services.values().map(|(asked, _)| *asked).max().unwrap_or(0) + 1;
         if let Some((asked, planner)) = services.get_mut(&place) {
             *asked = newest;
-            return Ok(Arc::clone(planner));
+            return Ok(planner.clone());
         }
         if services.len() >= MAX_SERVICES
             && let Some(oldest) =
@@ -82,11 +83,10 @@ impl Eyes {
         {
             services.remove(&oldest);
         }
-        let client = NurecClient::new(&place.host, place.port)
-            .map_err(|error| WorldError::Invalid(format!("NuRec at {place}: {error}")))?;
-        let options = PlannerOptions { cache_bytes: self.options.cache_bytes, ..PlannerOptions::default() };
-        let planner = Arc::new(FramePlanner::new(Arc::new(client), options));
-        services.insert(place, (newest, Arc::clone(&planner)));
+        let options = NurecOptions { host: place.host.clone(), port: place.port, ..NurecOptions::default() };
+        let client = NurecClient::new(options).map_err(|error| WorldError::Invalid(error.to_string()))?;
+        let planner = FramePlanner::new(Arc::new(client), self.plan);
+        services.insert(place, (newest, planner.clone()));
         Ok(planner)
     }
 

@@ -23,7 +23,7 @@ pub struct View {
     /// Where its clock is, as of the last order.
     pub state: Option<PlaybackState>,
     /// Who draws for this session.
-    pub planner: Arc<FramePlanner>,
+    pub planner: FramePlanner,
 }
 
 /// A moved clock, and the tracks that came and went by it.
@@ -49,8 +49,8 @@ pub enum SeekTo {
 }
 
 enum Order {
-    Load(Arc<Scenario>, Arc<FramePlanner>, oneshot::Sender<()>),
-    Unload(Arc<FramePlanner>, oneshot::Sender<()>),
+    Load(Arc<Scenario>, FramePlanner, oneshot::Sender<()>),
+    Unload(FramePlanner, oneshot::Sender<()>),
     Change(Change, oneshot::Sender<Result<Ticked, WorldError>>),
 }
 
@@ -76,7 +76,7 @@ pub struct Session {
 impl Session {
     /// Starts a session's task. It ends when the last handle is dropped.
     #[must_use]
-    pub fn start(name: String, planner: Arc<FramePlanner>) -> Self {
+    pub fn start(name: String, planner: FramePlanner) -> Self {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let (publish, view) = watch::channel(View { scenario: None, state: None, planner });
         tokio::spawn(serve(inbox, publish));
@@ -134,7 +134,7 @@ impl Session {
     ///
     /// # Errors
     /// [`WorldError::Ended`]
-    pub async fn load(&self, scenario: Arc<Scenario>, planner: Arc<FramePlanner>) -> Result<(), WorldError> {
+    pub async fn load(&self, scenario: Arc<Scenario>, planner: FramePlanner) -> Result<(), WorldError> {
         let (reply, answer) = oneshot::channel();
         self.send(Order::Load(scenario, planner, reply)).await?;
         answer.await.map_err(|_| WorldError::Ended)
@@ -144,7 +144,7 @@ impl Session {
     ///
     /// # Errors
     /// [`WorldError::Ended`]
-    pub async fn unload(&self, planner: Arc<FramePlanner>) -> Result<(), WorldError> {
+    pub async fn unload(&self, planner: FramePlanner) -> Result<(), WorldError> {
         let (reply, answer) = oneshot::channel();
         self.send(Order::Unload(planner, reply)).await?;
         answer.await.map_err(|_| WorldError::Ended)
@@ -311,7 +311,10 @@ impl Playing {
             Change::Seek(to) => {
                 let instant_us = match to {
                     SeekTo::Instant(instant_us) => instant_us,
-                    #[allow(clippy::cast_possible_truncation, reason = "saturates, and is clamped to the range")]
+                    #[allow(
+                        clippy::cast_possible_truncation,
+                        reason = "saturates, and is clamped to the range"
+                    )]
                     SeekTo::Seconds(seconds) => self.scenario.start_us.saturating_add((seconds * 1e6) as i64),
                     SeekTo::Delta(delta_us) => self.clock.current(now).saturating_add(delta_us),
                 };

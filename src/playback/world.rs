@@ -264,14 +264,14 @@ impl World {
 }
 
 impl Probe {
-    fn refresh(self: &Arc<Self>, planner: &Arc<FramePlanner>) {
+    fn refresh(self: &Arc<Self>, planner: &FramePlanner) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = asked.is_some_and(|asked| asked.elapsed() < PROBE_AGE);
         if fresh || self.running.swap(true, Ordering::Relaxed) {
             return;
         }
         *asked = Some(Instant::now());
-        let (probe, planner) = (Arc::clone(self), Arc::clone(planner));
+        let (probe, planner) = (Arc::clone(self), planner.clone());
         tokio::spawn(async move { probe.ask(&planner).await });
     }
 

@@ -2,9 +2,9 @@
 //! Knows nothing of HTTP.
 
 pub mod camera;
-pub mod shelf;
 pub mod error;
 pub mod load;
+pub mod shelf;
 pub mod usdz;
 
 use std::path::PathBuf;

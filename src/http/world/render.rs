@@ -21,7 +21,7 @@ use crate::http::error::Detail;
 use crate::http::state::AppState;
 use crate::http::validation::{Problem, ValidationErrors, loc};
 use crate::playback::{Session, View};
-use crate::render::plan::{FrameOrder, FrameSet};
+use crate::render::plan::FrameSet;
 use crate::render::{MAX_SCALE, ShotOptions};
 use crate::scene::Scenario;
 
@@ -158,5 +158,5 @@ async fn frames(
         encoding: crate::render::Encoding::Jpeg(QUALITY),
         ..ShotOptions::default()
     };
-    Ok(planner.frames(FrameOrder { viewer: None, scenario, timestamp_us, cameras, options }).await)
+    Ok(planner.frames(None, &scenario, timestamp_us, &cameras, &options).await)
 }

@@ -149,10 +149,7 @@ pub fn out_of_range() -> Refusal {
         (status = 422, body = ValidationErrors)
     )
 )]
-pub async fn trajectory(
-    Chosen(session): Chosen,
-    uri: Uri,
-) -> Result<JsonBody<Trajectory>, Refusal> {
+pub async fn trajectory(Chosen(session): Chosen, uri: Uri) -> Result<JsonBody<Trajectory>, Refusal> {
     let step_us = Pairs::of(&uri).integer("sample_interval_us")?.unwrap_or(DEFAULT_STEP_US);
     if step_us < LEAST_STEP_US {
         let input = Pairs::of(&uri).get("sample_interval_us").map_or(json!(step_us), |text| json!(text));

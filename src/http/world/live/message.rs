@@ -157,8 +157,8 @@ pub fn frame_set(
     let mut message = BytesMut::with_capacity(4 + header.len() + offset);
     message.put_u32_le(u32::try_from(header.len()).unwrap_or(u32::MAX));
     message.put_slice(&header);
-    for picture in pictures {
-        message.put_slice(&picture);
+    for picture in &pictures {
+        message.put_slice(picture);
     }
     message.freeze()
 }

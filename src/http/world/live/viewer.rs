@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::message::{self, Said, Wanted};
 use crate::playback::{SeekTo, Session, View};
-use crate::render::plan::{FrameOrder, FrameSet, ViewerId};
+use crate::render::plan::FrameSet;
 use crate::render::{Encoding, MAX_SCALE, ShotOptions};
 use crate::scene::Scenario;
 
@@ -37,7 +37,6 @@ pub async fn serve(socket: WebSocket, session: Arc<Session>) {
     let (sender, receiver) = socket.split();
     let changes = session.watch();
     let mut viewer = Viewer {
-        id: ViewerId::new(),
         session,
         sender,
         receiver,
@@ -77,7 +76,6 @@ struct Drawn {
 }
 
 struct Viewer {
-    id: ViewerId,
     session: Arc<Session>,
     sender: SplitSink<WebSocket, Message>,
     receiver: SplitStream<WebSocket>,
@@ -86,7 +84,7 @@ struct Viewer {
     seq: u64,
     acknowledged: u64,
     shown: Option<Key>,
-    drawing: Option<JoinHandle<Option<Drawn>>>,
+    drawing: Option<JoinHandle<Drawn>>,
     again_at: Option<tokio::time::Instant>,
     heard: Instant,
 }
@@ -180,17 +178,11 @@ impl Viewer {
             objects: key.wanted.objects,
             ..ShotOptions::default()
         };
-        let order = FrameOrder {
-            viewer: Some(self.id),
-            scenario: Arc::clone(&scenario),
-            timestamp_us: key.timestamp_us,
-            cameras: key.wanted.cameras.clone(),
-            options,
-        };
         let is_playing = state.is_playing;
+        // Aborting the task drops the pictures nobody else waits for.
         self.drawing = Some(tokio::spawn(async move {
-            let set = planner.frames(order).await;
-            (!set.superseded()).then_some(Drawn { set, scenario, key, is_playing })
+            let set = planner.frames(None, &scenario, key.timestamp_us, &key.wanted.cameras, &options).await;
+            Drawn { set, scenario, key, is_playing }
         }));
     }
 
@@ -240,9 +232,9 @@ fn checked(mut wanted: Wanted) -> Result<Wanted, String> {
 }
 
 /// The task's result; never, while there is no task.
-async fn finished(drawing: &mut Option<JoinHandle<Option<Drawn>>>) -> Option<Drawn> {
+async fn finished(drawing: &mut Option<JoinHandle<Drawn>>) -> Option<Drawn> {
     match drawing {
-        Some(task) => task.await.ok().flatten(),
+        Some(task) => task.await.ok(),
         None => std::future::pending().await,
     }
 }
