@@ -112,7 +112,7 @@ impl Eyes {
         match &self.options.kind {
             RendererKind::Embedded => Ok(("embedded".to_owned(), true)),
             RendererKind::External => {
-                let ready = wait_for(&planner, PROBE_TIME, async || Ok(())).await?;
+                let ready = wait_for(&planner, PROBE_TIME, None).await?;
                 Ok((format!("external-{}", self.place(nurec)?), ready))
             }
             RendererKind::Docker(options) => {
@@ -122,32 +122,33 @@ impl Eyes {
                     return Err(WorldError::Container(reason));
                 }
                 let name = docker::restart(options, file, place.port).await?;
-                let alive = async || {
-                    if docker::running(options, &name).await {
-                        return Ok(());
-                    }
-                    let log = docker::last_log(options, &name).await;
-                    Err(WorldError::Container(format!("container {name} ended; its last lines:\n{log}")))
-                };
-                let ready = wait_for(&planner, STARTING_TIME, alive).await?;
+                let ready = wait_for(&planner, STARTING_TIME, Some((options, &name))).await?;
                 Ok((name, ready))
             }
         }
     }
 }
 
-/// Looks at a renderer until it answers, `alive` fails, or the time is over.
+/// A container to keep an eye on while waiting.
+type Container<'a> = (&'a DockerOptions, &'a str);
+
+/// Looks at a renderer until it answers, its container ends, or the time is over.
 async fn wait_for(
     planner: &FramePlanner,
     patience: Duration,
-    alive: impl AsyncFn() -> Result<(), WorldError>,
+    container: Option<Container<'_>>,
 ) -> Result<bool, WorldError> {
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         if planner.renderer().reachable().await {
             return Ok(true);
         }
-        alive().await?;
+        if let Some((options, name)) = container
+            && !docker::running(options, name).await
+        {
+            let log = docker::last_log(options, name).await;
+            return Err(WorldError::Container(format!("container {name} ended; its last lines:\n{log}")));
+        }
         if tokio::time::Instant::now() >= deadline {
             return Ok(false);
         }

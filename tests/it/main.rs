@@ -22,3 +22,4 @@ mod service;
 mod shell;
 mod stub_nurec;
 mod transcripts;
+mod world;

@@ -5,7 +5,7 @@ use glam::DMat4;
 use super::count::Counter;
 use super::frames::{self, FramePoses, Frames, MOST_CAMERAS};
 use super::json::{Json, Result};
-use super::values::{Rows, increasing_us, rigid, wrapped_matrix};
+use super::values::{Rows, increasing_us, matrix, rigid, wrapped_matrix};
 use crate::geometry::Pose;
 use crate::scene::camera::CameraModel;
 use crate::scene::camera::read::camera_model;
@@ -88,11 +88,11 @@ fn drives(json: &mut Json, poses: &Counter) -> Result<(Drive, usize)> {
 }
 
 fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
-    let (mut poses, mut timestamps_us) = (None, None);
+    let (mut poses, mut timestamps_us, mut last_matrix) = (None, None, None);
     let (mut rig_box, mut frames, mut frame_poses) = (None, None, None);
     json.object(|json, key| {
         match key {
-            "T_rig_worlds" => poses = Some(rigids(json, counter)?),
+            "T_rig_worlds" => (poses, last_matrix) = rigids(json, counter).map(|(poses, last)| (Some(poses), last))?,
             "T_rig_world_timestamps_us" => timestamps_us = Some(increasing_us(json)?),
             "rig_bbox" => rig_box = json.optional(bounding_box)?,
             "cameras_frame_timestamps_us" => {
@@ -117,9 +117,14 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
             format!("has {} poses, T_rig_world_timestamps_us has {}", poses.len(), timestamps_us.len()),
         ));
     }
+    let ego = Trajectory::new(timestamps_us, poses)
+        .map_err(|error| json.fault_in(".T_rig_worlds", error.to_string()))?;
     let (rig_box, box_turned) = rig_box.map_or((None, false), |(found, turned)| (Some(found), turned));
     Ok(Drive {
-        ego: Trajectory { timestamps_us, poses },
+        ego: match last_matrix {
+            Some(last_matrix) => ego.ending_in(last_matrix),
+            None => ego,
+        },
         rig_box,
         box_turned,
         frames: frames.unwrap_or_default(),
@@ -127,15 +132,18 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
     })
 }
 
-fn rigids(json: &mut Json, counter: &Counter) -> Result<Vec<Pose>> {
-    let mut poses = Vec::new();
+/// Poses, and the last one as it stands in the file.
+fn rigids(json: &mut Json, counter: &Counter) -> Result<(Vec<Pose>, Option<DMat4>)> {
+    let (mut poses, mut last) = (Vec::new(), None);
     json.list(|json, _| {
         counter.one(json)?;
-        poses.push(rigid(json)?.1);
+        let (rows, pose) = rigid(json)?;
+        poses.push(pose);
+        last = Some(matrix(&rows));
         Ok(())
     })?;
     poses.shrink_to_fit();
-    Ok(poses)
+    Ok((poses, last))
 }
 
 /// The box, and whether the file turns it.
