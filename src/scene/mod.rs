@@ -2,6 +2,9 @@
 //! Knows nothing of HTTP.
 
 pub mod camera;
+pub mod error;
+pub mod load;
+pub mod usdz;
 
 use std::path::PathBuf;
 
@@ -9,6 +12,8 @@ use glam::{DMat4, DVec3};
 
 use crate::geometry::Pose;
 use camera::CameraModel;
+pub use error::SceneError;
+pub use load::LoadLimits;
 
 /// A scenario, whole and checked. Immutable: share it with `Arc`.
 #[derive(Debug)]
@@ -72,6 +77,22 @@ pub struct Camera {
 #[derive(Debug, Clone, Default)]
 pub struct Tracks {
     list: Vec<Track>,
+}
+
+// STAND-IN until the branch `motion` is merged.
+impl Tracks {
+    /// Sorts them by start, keeping the order of those that start together.
+    #[must_use]
+    pub fn new(mut list: Vec<Track>) -> Self {
+        list.sort_by_key(|track| track.trajectory.timestamps_us.first().copied());
+        Self { list }
+    }
+
+    /// By start.
+    #[must_use]
+    pub fn all(&self) -> &[Track] {
+        &self.list
+    }
 }
 
 /// One object over time.

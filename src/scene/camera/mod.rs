@@ -3,6 +3,8 @@
 //! Axes: x right, y down, z forward. Image points: pixels of the native resolution, origin at the top-left corner of the
 //! first pixel, pixel centres at +0.5.
 
+pub(super) mod read;
+
 /// A calibrated camera's lens and shutter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraModel {
