@@ -4,14 +4,17 @@ use glam::{DMat3, DQuat, DVec3, DVec4};
 
 use super::PoseError;
 
-/// How far R R^T may be from the identity, entry by entry, before the nearest rotation is taken instead.
+/// How far R R^T may be from the identity before the nearest rotation is taken instead: off the diagonal.
 const ORTHOGONAL_WITHIN: f64 = 1e-12;
+/// And on the diagonal: `numpy.isclose` adds its relative 1e-5 there, so a slightly scaled rotation is not touched.
+const UNIT_WITHIN: f64 = 1e-5 + 1e-12;
 /// Below this angle in radians series are more exact than quotients.
 const SMALL_ANGLE_RAD: f64 = 1e-3;
 /// Squared components this close are equal: rounding must not choose between the signs of one rotation.
 const EQUAL_SQUARES: f64 = 1e-14;
 
-/// The rotation a 3x3 matrix stands for: its orthogonal polar factor where it is not orthogonal to 1e-12.
+/// The rotation a 3x3 matrix stands for: its orthogonal polar factor where its rows are not orthogonal to 1e-12 and of
+/// unit length to 5e-6.
 ///
 /// # Errors
 /// On entries that are not finite, a determinant that is not positive, and a block too close to singular.
@@ -29,7 +32,7 @@ pub fn from_matrix(matrix: &DMat3) -> Result<DQuat, PoseError> {
     if !scaled.is_finite() || determinant <= 0.0 && scaled.determinant() <= 0.0 {
         return Err(PoseError::Determinant { determinant });
     }
-    let rotation = if is_orthogonal(matrix) { *matrix } else { polar_factor(scaled)? };
+    let rotation = if is_orthogonal(matrix, UNIT_WITHIN) { *matrix } else { polar_factor(scaled)? };
     normalized(quaternion_of(&rotation))
 }
 
@@ -105,9 +108,10 @@ pub fn sign_by_largest(rotation: DQuat) -> DQuat {
     if chosen.is_some_and(|value| *value < 0.0) { -rotation } else { rotation }
 }
 
-fn is_orthogonal(matrix: &DMat3) -> bool {
-    let gram = *matrix * matrix.transpose() - DMat3::IDENTITY;
-    gram.to_cols_array().into_iter().all(|entry| entry.abs() <= ORTHOGONAL_WITHIN)
+fn is_orthogonal(matrix: &DMat3, unit_within: f64) -> bool {
+    let off = *matrix * matrix.transpose() - DMat3::IDENTITY;
+    let allowed = |index: usize| if index % 4 == 0 { unit_within } else { ORTHOGONAL_WITHIN };
+    off.to_cols_array().into_iter().enumerate().all(|(index, entry)| entry.abs() <= allowed(index))
 }
 
 /// U V^T of the singular value decomposition, by Higham's scaled Newton iteration: X <- (g X + (g X)^-T) / 2.
@@ -127,7 +131,7 @@ fn polar_factor(matrix: DMat3) -> Result<DMat3, PoseError> {
             break;
         }
     }
-    if is_orthogonal(&current) { Ok(current) } else { Err(PoseError::Singular) }
+    if is_orthogonal(&current, ORTHOGONAL_WITHIN) { Ok(current) } else { Err(PoseError::Singular) }
 }
 
 fn norm(matrix: &DMat3) -> f64 {

@@ -119,7 +119,7 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
     }
     let (rig_box, box_turned) = rig_box.map_or((None, false), |(found, turned)| (Some(found), turned));
     Ok(Drive {
-        ego: Trajectory { timestamps_us, poses },
+        ego: Trajectory { timestamps_us, poses, last_matrix: None },
         rig_box,
         box_turned,
         frames: frames.unwrap_or_default(),
