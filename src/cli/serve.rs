@@ -81,7 +81,7 @@ async fn until_stopped(config: &ServeConfig, recorder: Option<Recorder>) -> Outc
     let listener =
         TcpListener::bind(address).await.or_exit_with(Exit::Listen, format!("cannot listen on {address}"))?;
     let service = PolicyService::start(options::service(config, recorder));
-    let world = World::start(options::world(config)).or_exit(Exit::Usage)?;
+    let world = World::start(options::world(config).or_exit(Exit::Failed)?).or_exit(Exit::Usage)?;
     world.look().await;
     let mut server = Server::start(listener, &service, world, config)?;
     say(&format!("neuro listening on http://{}", server.address))?;
