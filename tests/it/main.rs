@@ -9,6 +9,7 @@ mod edge;
 mod golden;
 mod house;
 mod nurec;
+mod nurec_golden;
 mod openapi;
 mod openpi;
 mod openvla;

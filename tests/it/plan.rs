@@ -50,7 +50,7 @@ fn scenario() -> Arc<Scenario> {
         sequence_id: "scene".into(),
         start_us: START_US,
         end_us: END_US,
-        ego: Trajectory { timestamps_us: vec![START_US, END_US], poses: vec![Pose::IDENTITY, end] },
+        ego: Trajectory::new(vec![START_US, END_US], vec![Pose::IDENTITY, end]).unwrap(),
         cameras: cameras.into(),
         tracks: Tracks::default(),
         map: None,

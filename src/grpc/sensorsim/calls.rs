@@ -11,9 +11,10 @@ use crate::proto::nurec::common::version_id::ApiVersion;
 use crate::proto::nurec::common::{AvailableScenesReturn, Empty, VersionId};
 use crate::proto::nurec::sensorsim::{
     AggregatedRenderRequest, AggregatedRenderReturn, AvailableCamerasRequest, AvailableCamerasReturn,
-    AvailableEgoMasksReturn, AvailableTrajectoriesRequest, AvailableTrajectoriesReturn, BatchRgbRenderRequest,
-    BatchRgbRenderReturn, BatchRgbRenderReturnItem, LidarRenderRequest, LidarRenderReturn, LoadedSceneEntry,
-    LoadedScenesReturn, RgbRenderRequest, RgbRenderReturn, sensorsim_service_server,
+    AvailableEgoMasksReturn, AvailableTrajectoriesRequest, AvailableTrajectoriesReturn,
+    BatchRgbRenderRequest, BatchRgbRenderReturn, BatchRgbRenderReturnItem, LidarRenderRequest,
+    LidarRenderReturn, LoadedSceneEntry, LoadedScenesReturn, RgbRenderRequest, RgbRenderReturn,
+    sensorsim_service_server,
 };
 
 const NO_LIDAR: &str = "lidar sweeps are not offered; ask for pictures alone";
@@ -48,7 +49,10 @@ impl sensorsim_service_server::SensorsimService for SensorsimService {
         Ok(Response::new(RgbRenderReturn { image_bytes: frame.bytes }))
     }
 
-    async fn batch_render_rgb(&self, request: Request<BatchRgbRenderRequest>) -> Answer<BatchRgbRenderReturn> {
+    async fn batch_render_rgb(
+        &self,
+        request: Request<BatchRgbRenderRequest>,
+    ) -> Answer<BatchRgbRenderReturn> {
         let items = request.into_inner().items;
         let _room = self.room(items.len())?;
         let (names, requests): (Vec<_>, Vec<_>) =

@@ -65,7 +65,9 @@ impl SensorsimService {
         }
         let count = u32::try_from(pictures).unwrap_or(u32::MAX);
         self.pictures.try_acquire_many(count).map_err(|_| {
-            Status::resource_exhausted(format!("{MAX_PICTURES} pictures are being drawn already; ask again later"))
+            Status::resource_exhausted(format!(
+                "{MAX_PICTURES} pictures are being drawn already; ask again later"
+            ))
         })
     }
 }

@@ -3,7 +3,7 @@
 //! A file's id is read once and remembered with its size and time; files that are refused are remembered too. A few
 //! scenarios stay in memory, those used last. Files that change on disk are noticed when the folders are listed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -64,7 +64,7 @@ pub struct SceneShelf {
     folders: Vec<PathBuf>,
     limits: LoadLimits,
     /// Held while files are read, so that each is read once.
-    files: Mutex<HashMap<PathBuf, File>>,
+    files: Mutex<BTreeMap<PathBuf, File>>,
     /// Least recently used first.
     memory: Mutex<Vec<Arc<Scenario>>>,
 }
@@ -184,8 +184,8 @@ impl SceneShelf {
     }
 
     /// Every readable file with its id.
-    fn list(&self) -> Result<HashMap<PathBuf, String>, ShelfError> {
-        let mut found = HashMap::new();
+    fn list(&self) -> Result<BTreeMap<PathBuf, String>, ShelfError> {
+        let mut found = BTreeMap::new();
         for folder in &self.folders {
             search(folder, 0, &mut found)?;
         }
@@ -214,7 +214,7 @@ impl SceneShelf {
 }
 
 /// USDZ files in and below a folder.
-fn search(folder: &Path, depth: usize, found: &mut HashMap<PathBuf, Stamp>) -> Result<(), ShelfError> {
+fn search(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<(), ShelfError> {
     let unreadable = |error: std::io::Error| ShelfError::Unreadable {
         folder: folder.display().to_string(),
         reason: error.to_string(),
@@ -223,7 +223,9 @@ fn search(folder: &Path, depth: usize, found: &mut HashMap<PathBuf, Stamp>) -> R
         let path = entry.path();
         let Ok(about) = std::fs::metadata(&path) else { continue };
         if about.is_dir() && depth < MAX_DEPTH {
-            search(&path, depth + 1, found)?;
+            if let Err(error) = search(&path, depth + 1, found) {
+                warn!(%error, "a folder is left out");
+            }
         } else if about.is_file() && path.extension().is_some_and(|end| end.eq_ignore_ascii_case("usdz")) {
             if found.len() >= MAX_FILES {
                 return Ok(());

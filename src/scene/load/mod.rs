@@ -5,6 +5,7 @@
 mod count;
 mod flags;
 mod frames;
+mod identify;
 mod info;
 pub mod json;
 mod range;
