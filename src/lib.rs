@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod geometry;
+pub mod grpc;
 pub mod http;
 pub mod mapping;
 pub mod policy;

@@ -7,6 +7,7 @@ mod openapi;
 mod options;
 mod output;
 mod predict;
+mod render;
 mod replay;
 mod serve;
 mod settings;
@@ -38,6 +39,8 @@ enum Command {
     Model(model::ModelArgs),
     /// Run a recording again and report where the actions differ.
     Replay(replay::ReplayArgs),
+    /// Draw scenes for other programs, as a NuRec service does.
+    Render(render::RenderArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Print the OpenAPI document.
@@ -54,6 +57,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Predict(args) => predict::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Render(args) => render::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi => openapi::run(),
     }

@@ -18,6 +18,7 @@ mod plan;
 mod record;
 mod resnet;
 mod rest;
+mod sensorsim;
 mod server;
 mod service;
 mod shell;
