@@ -1,6 +1,8 @@
 //! The eyes: pictures of a scenario at an instant, from NVIDIA's NuRec over gRPC or from the built-in renderer, behind
 //! one trait.
 
+pub mod builtin;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

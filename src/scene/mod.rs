@@ -128,3 +128,33 @@ pub enum MapLineKind {
     /// Kerb, sidewalk or any other border.
     Other,
 }
+
+// STAND-IN until the branch `motion` is merged.
+impl Tracks {
+    #[allow(missing_docs)]
+    pub fn new(list: Vec<Track>) -> Self {
+        Self { list }
+    }
+    #[allow(missing_docs)]
+    pub fn by_id(&self, id: &str) -> Option<&Track> {
+        self.list.iter().find(|track| track.id == id)
+    }
+    #[allow(missing_docs)]
+    pub fn alive_at(&self, timestamp_us: i64) -> impl Iterator<Item = (usize, &Track, Pose)> {
+        self.list.iter().enumerate().filter_map(move |(i, t)| Some((i, t, t.trajectory.pose_at(timestamp_us)?)))
+    }
+}
+impl Trajectory {
+    #[allow(missing_docs)]
+    pub fn pose_at(&self, timestamp_us: i64) -> Option<Pose> {
+        let after = self.timestamps_us.partition_point(|stamp| *stamp <= timestamp_us);
+        let before = after.checked_sub(1)?;
+        let pose = *self.poses.get(before)?;
+        let Some((next, next_us)) = self.poses.get(after).zip(self.timestamps_us.get(after)) else {
+            return (self.timestamps_us[before] == timestamp_us).then_some(pose);
+        };
+        let b = self.timestamps_us[before];
+        let f = (timestamp_us - b) as f64 / (next_us - b) as f64;
+        Some(camera::pose_during_shutter(&[pose, *next], f))
+    }
+}
