@@ -3,7 +3,19 @@
 //! Axes: x right, y down, z forward. Image points: pixels of the native resolution, origin at the top-left corner of the
 //! first pixel, pixel centres at +0.5.
 
+mod fisheye;
+mod ftheta;
+mod model;
+mod pinhole;
+mod polynomial;
 pub(super) mod read;
+mod rolling;
+mod windshield;
+
+pub use rolling::pose_during_shutter;
+
+#[cfg(test)]
+mod tests;
 
 /// A calibrated camera's lens and shutter.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,17 +123,18 @@ pub enum WindshieldReference {
 }
 
 /// Bivariate windshield distortion: two angle polynomials over the angles of the ray, in each direction. Coefficients are
-/// in triangular order (constant, x, x^2, y, xy, y^2, ...: see the evaluation for the order) and lowest first.
+/// in triangular order: for degree two, with x the horizontal and y the vertical angle, those of
+/// 1, x, x^2, y, x y, y^2.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Windshield {
     /// Which direction is exact.
     pub reference: WindshieldReference,
-    /// Horizontal angle, forward.
+    /// Horizontal angle, from outside to the lens, whichever is exact.
     pub horizontal: Vec<f64>,
-    /// Vertical angle, forward.
+    /// Vertical angle, from outside to the lens.
     pub vertical: Vec<f64>,
-    /// Horizontal angle, backward.
+    /// Horizontal angle, from the lens to the outside.
     pub horizontal_inverse: Vec<f64>,
-    /// Vertical angle, backward.
+    /// Vertical angle, from the lens to the outside.
     pub vertical_inverse: Vec<f64>,
 }
