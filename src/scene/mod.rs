@@ -89,9 +89,20 @@ impl Tracks {
     }
 
     /// By start.
+    pub fn iter(&self) -> std::slice::Iter<'_, Track> {
+        self.list.iter()
+    }
+
+    /// How many.
     #[must_use]
-    pub fn all(&self) -> &[Track] {
-        &self.list
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 }
 

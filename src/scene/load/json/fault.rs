@@ -44,7 +44,6 @@ pub(super) fn path_text(path: &[Step], inside: &str) -> String {
                 }
             }
             Step::Index(index) => {
-
                 text.push_str(&format!("[{index}]"));
             }
         }
