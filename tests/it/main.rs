@@ -18,6 +18,8 @@ mod plan;
 mod record;
 mod resnet;
 mod rest;
+mod scene;
+mod scene_files;
 mod sensorsim;
 mod server;
 mod service;
