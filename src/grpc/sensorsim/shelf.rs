@@ -4,6 +4,7 @@
 //! scenarios stay in memory, those used last. Files that change on disk are noticed when the folders are listed.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -82,7 +83,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SceneShelf {
-    /// The scenes in and below some folders.
+    /// The scenes in and below some folders; a file stands for itself.
     #[must_use]
     pub fn new(folders: Vec<PathBuf>, limits: LoadLimits) -> Self {
         Self { folders, limits, files: Mutex::default(), memory: Mutex::default() }
@@ -187,7 +188,11 @@ impl SceneShelf {
     fn list(&self) -> Result<BTreeMap<PathBuf, String>, ShelfError> {
         let mut found = BTreeMap::new();
         for folder in &self.folders {
-            search(folder, 0, &mut found)?;
+            if folder.is_file() {
+                found.insert(folder.clone(), stamp(&std::fs::metadata(folder).map_err(unreadable(folder))?));
+            } else {
+                search(folder, 0, &mut found)?;
+            }
         }
         let mut files = locked(&self.files);
         files.retain(|path, _| found.contains_key(path));
@@ -215,11 +220,7 @@ impl SceneShelf {
 
 /// USDZ files in and below a folder.
 fn search(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<(), ShelfError> {
-    let unreadable = |error: std::io::Error| ShelfError::Unreadable {
-        folder: folder.display().to_string(),
-        reason: error.to_string(),
-    };
-    for entry in std::fs::read_dir(folder).map_err(unreadable)?.flatten() {
+    for entry in std::fs::read_dir(folder).map_err(unreadable(folder))?.flatten() {
         let path = entry.path();
         let Ok(about) = std::fs::metadata(&path) else { continue };
         if about.is_dir() && depth < MAX_DEPTH {
@@ -230,8 +231,17 @@ fn search(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Stamp>) -> 
             if found.len() >= MAX_FILES {
                 return Ok(());
             }
-            found.insert(path, (about.len(), about.modified().ok()));
+            found.insert(path, stamp(&about));
         }
     }
     Ok(())
+}
+
+fn stamp(about: &Metadata) -> Stamp {
+    (about.len(), about.modified().ok())
+}
+
+fn unreadable(folder: &Path) -> impl Fn(std::io::Error) -> ShelfError {
+    let folder = folder.display().to_string();
+    move |error| ShelfError::Unreadable { folder: folder.clone(), reason: error.to_string() }
 }

@@ -22,7 +22,7 @@ use std::thread;
 use super::camera::{FTheta, Fisheye, Pinhole, Projection};
 use super::error::SceneError;
 use super::usdz::{Archive, View};
-use super::{Camera, Scenario, Tracks};
+use super::{Camera, Map, Scenario, Tracks};
 use crate::mapping;
 use count::Counter;
 use info::Info;
@@ -35,12 +35,16 @@ const TRACKS: &str = "sequence_tracks.json";
 const INFO: &str = "data_info.json";
 const METADATA: &str = "metadata.yaml";
 const MAP: &str = "map.xodr";
+/// The largest `map.xodr`: as a tree it takes ten times that.
+const MAP_BYTES: u64 = 8 << 20;
 /// The largest `metadata.yaml`.
 const METADATA_BYTES: u64 = 1 << 20;
 
 /// How much a scenario may be.
 #[derive(Debug, Clone)]
 pub struct LoadLimits {
+    /// The most members of an archive; those with recorded frames have tens of thousands.
+    pub members: u64,
     /// The most bytes of one member, decompressed. A 20-minute drive with 5,000 tracks has 75 MB.
     pub member_bytes: u64,
     /// The most a member may be larger than its compressed bytes. Tracks deflate to a quarter.
@@ -53,7 +57,13 @@ pub struct LoadLimits {
 
 impl Default for LoadLimits {
     fn default() -> Self {
-        Self { member_bytes: 512 << 20, member_ratio: 200, tracks: 200_000, poses: 4_000_000 }
+        Self {
+            members: 400_000,
+            member_bytes: 512 << 20,
+            member_ratio: 200,
+            tracks: 200_000,
+            poses: 4_000_000,
+        }
     }
 }
 
@@ -95,7 +105,8 @@ fn read(view: View, path: &Path, limits: &LoadLimits) -> Result<Scenario, SceneE
     let mut notes = Vec::new();
     let info = identity(&mut archive, &mut notes)?;
     let (rig, tracks) = both(&archive, limits, &mut notes)?;
-    assemble(path, info, rig, Tracks::new(tracks), notes)
+    let map = lanes(&mut archive, &rig, &mut notes);
+    assemble(path, info, rig, Tracks::new(tracks), map, notes)
 }
 
 /// The rig and the tracks, each on a thread of its own.
@@ -137,13 +148,16 @@ const ENTRIES_OF_A_TRACK: usize = 6;
 
 fn identity(archive: &mut Archive, notes: &mut Vec<String>) -> Result<Info, SceneError> {
     let info = parse(archive, INFO, info::data_info)?;
-    if info.is_none() {
-        notes.push(format!("no {INFO}"));
-    }
+    let there = info.is_some();
     let mut info = info.unwrap_or_default();
     if info.sequence_id.is_some() && info.range_us.is_some() {
         return Ok(info);
     }
+    notes.push(if there {
+        format!("{INFO} has no sequence id or no time range: {METADATA} is asked")
+    } else {
+        format!("no {INFO}: {METADATA} is asked")
+    });
     if let Some(text) = whole(archive, METADATA, METADATA_BYTES)? {
         match info::metadata(&text) {
             Ok(metadata) => {
@@ -154,6 +168,23 @@ fn identity(archive: &mut Archive, notes: &mut Vec<String>) -> Result<Info, Scen
         }
     }
     Ok(info)
+}
+
+/// The map, when there is one that is understood: a scene plays without it.
+fn lanes(archive: &mut Archive, rig: &Rig, notes: &mut Vec<String>) -> Option<Map> {
+    match whole(archive, MAP, MAP_BYTES) {
+        Ok(None) => None,
+        Ok(Some(text)) => map_of(&text, rig, notes),
+        Err(error) => {
+            notes.push(format!("{error}: the map is left out"));
+            None
+        }
+    }
+}
+
+// STAND-IN until the branch `motion` is merged: call its reader of OpenDRIVE here, and note what it refuses.
+fn map_of(_text: &str, _rig: &Rig, _notes: &mut Vec<String>) -> Option<Map> {
+    None
 }
 
 /// Parses a member to its end; `None` when there is none.
@@ -197,6 +228,7 @@ fn assemble(
     info: Info,
     rig: Rig,
     tracks: Tracks,
+    map: Option<Map>,
     mut notes: Vec<String>,
 ) -> Result<Scenario, SceneError> {
     let Rig { mut drive, calibrations, nre_from_world, ecef_from_world } = rig;
@@ -225,7 +257,7 @@ fn assemble(
         ego: drive.ego,
         cameras,
         tracks,
-        map: None,
+        map,
         rig_box: drive.rig_box,
         nre_from_world,
         ecef_from_world,
