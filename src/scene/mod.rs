@@ -1,10 +1,28 @@
 //! The world as data: a NuRec scenario in memory, its poses, tracks, cameras and map, and the playback clock.
 //! Knows nothing of HTTP.
 
+pub mod activation;
 pub mod camera;
+pub mod clock;
 pub mod error;
+mod grade_filter;
 pub mod load;
+pub mod map;
+pub mod sample;
+mod sensor;
+pub mod spectator;
+mod track_index;
+pub mod tracks;
+pub mod trajectory;
 pub mod usdz;
+pub mod vertical_filter;
+
+#[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod trajectory_tests;
 
 use std::path::PathBuf;
 
@@ -12,8 +30,13 @@ use glam::{DMat4, DVec3};
 
 use crate::geometry::Pose;
 use camera::CameraModel;
+
 pub use error::SceneError;
 pub use load::LoadLimits;
+pub use map::{Map, MapLine, MapLineKind};
+pub use tracks::{Track, Tracks};
+pub use trajectory::Trajectory;
+pub use vertical_filter::VerticalFilter;
 
 /// A scenario, whole and checked. Immutable: share it with `Arc`.
 #[derive(Debug)]
@@ -45,15 +68,6 @@ pub struct Scenario {
     pub notes: Vec<String>,
 }
 
-/// Poses over time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trajectory {
-    /// Strictly increasing, in microseconds.
-    pub timestamps_us: Vec<i64>,
-    /// As many as timestamps.
-    pub poses: Vec<Pose>,
-}
-
 /// A calibrated camera on the rig.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Camera {
@@ -73,56 +87,6 @@ pub struct Camera {
     pub shutter_poses: Option<Vec<[Pose; 2]>>,
 }
 
-/// All tracks, sorted by start (stable), with an index over time.
-#[derive(Debug, Clone, Default)]
-pub struct Tracks {
-    list: Vec<Track>,
-}
-
-// STAND-IN until the branch `motion` is merged.
-impl Tracks {
-    /// Sorts them by start, keeping the order of those that start together.
-    #[must_use]
-    pub fn new(mut list: Vec<Track>) -> Self {
-        list.sort_by_key(|track| track.trajectory.timestamps_us.first().copied());
-        Self { list }
-    }
-
-    /// By start.
-    pub fn iter(&self) -> std::slice::Iter<'_, Track> {
-        self.list.iter()
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-}
-
-/// One object over time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Track {
-    /// As in the file.
-    pub id: String,
-    /// `automobile`, `person`, ...
-    pub class: String,
-    /// Whether it moves.
-    pub dynamic: bool,
-    /// Whether a simulator may drive it.
-    pub controllable: bool,
-    /// Length, width, height, in metres.
-    pub dimensions_m: DVec3,
-    /// `world_from_cuboid` over time; the cuboid's origin is its centre.
-    pub trajectory: Trajectory,
-}
-
 /// The ego vehicle's box.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RigBox {
@@ -130,33 +94,4 @@ pub struct RigBox {
     pub centroid_m: DVec3,
     /// Length, width, height, in metres.
     pub dimensions_m: DVec3,
-}
-
-/// Lanes as polylines in world coordinates.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Map {
-    /// Lane borders and road marks.
-    pub lines: Vec<MapLine>,
-}
-
-/// One polyline of a map.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MapLine {
-    /// What it marks.
-    pub kind: MapLineKind,
-    /// In metres, world coordinates.
-    pub points_m: Vec<DVec3>,
-}
-
-/// What a map line marks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MapLineKind {
-    /// The outer edge of a driving surface.
-    RoadEdge,
-    /// A border between lanes, drawn solid.
-    Solid,
-    /// A border between lanes, drawn broken.
-    Broken,
-    /// Kerb, sidewalk or any other border.
-    Other,
 }

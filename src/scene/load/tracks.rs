@@ -201,7 +201,7 @@ fn assemble(
             continue;
         }
         let Flags { dynamic, controllable } = flags;
-        let trajectory = Trajectory { timestamps_us, poses };
+        let trajectory = Trajectory { timestamps_us, poses, last_matrix: None };
         all.push(Track { id, class, dynamic, controllable, dimensions_m, trajectory });
     }
     if empty > 0 {
