@@ -201,9 +201,7 @@ fn assemble(
             continue;
         }
         let Flags { dynamic, controllable } = flags;
-        let trajectory = Trajectory::new(timestamps_us, poses).map_err(|error| {
-            json.fault_in(&format!(".tracks_data.tracks_poses[{index}]"), error.to_string())
-        })?;
+        let trajectory = Trajectory { timestamps_us, poses, last_matrix: None };
         all.push(Track { id, class, dynamic, controllable, dimensions_m, trajectory });
     }
     if empty > 0 {
