@@ -1,6 +1,7 @@
 // The policy page: show the model, send an observation, draw the action. No build step, no library.
 
-const $ = (id) => document.getElementById(id);
+import { ask } from './credentials.js';
+import { $, element, wait } from './dom.js';
 
 const AXES = [
   { name: 'dx', unit: 'mm', scale: 1000, full: 0.03 },
@@ -83,13 +84,6 @@ function drawSamples() {
   }
 }
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function row(name, value, from, width, minus, unit) {
   const line = element('div', 'row');
   const bar = element('div', unit ? 'bar unit' : 'bar');
@@ -167,7 +161,7 @@ async function predict() {
   }
   const start = performance.now();
   try {
-    const response = await fetch('predict', { method: 'POST', body });
+    const response = await ask('predict', { method: 'POST', body });
     const answer = await response.json();
     if (turn !== asked) return true;
     if (!answer.success) { fail(complaint(answer, response.status)); return false; }
@@ -234,10 +228,6 @@ async function copy(source) {
   }
 }
 
-function wait(ms) {
-  return new Promise((resume) => { setTimeout(resume, ms); });
-}
-
 async function watch() {
   const status = $('status');
   // Written only when it changes: a screen reader speaks every write.
@@ -248,8 +238,8 @@ async function watch() {
   let drawn = '';
   for (;;) {
     try {
-      const health = await (await fetch('health')).json();
-      const root = await (await fetch('./', { headers: { accept: 'application/json' } })).json();
+      const health = await (await ask('health')).json();
+      const root = await (await ask('./', { headers: { accept: 'application/json' } })).json();
       say(health.state, root.model ? `${health.state}: ${root.model} on ${root.device}` : health.state);
       const key = JSON.stringify(root);
       if (root.description && key !== drawn) { drawn = key; drawModel(root); }
