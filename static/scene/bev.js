@@ -71,7 +71,7 @@ function paint() {
   aim(ego);
   const { scale } = viewport.view;
   viewport.apply(context, ratio);
-  paintGrid(context, viewport, ratio);
+  paintGrid(context, viewport);
   paintLanes(context, paths, scale);
   paintPath(context, scene.ego, us, ego, colours().accent, scale);
   const chosen = known.get(state.selected);
@@ -152,7 +152,7 @@ export function fit() {
   redraw();
 }
 
-/** Where the view stands, for the link; null while it follows. */
+/** Where the view stands, for the link. */
 export function viewState() {
   const { x, y, scale } = viewport.view;
   return { x, y, scale };

@@ -20,7 +20,7 @@ export function lanePaths(map) {
   return paths;
 }
 
-export function paintGrid(context, viewport, ratio) {
+export function paintGrid(context, viewport) {
   const { view } = viewport;
   const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((metres) => metres * view.scale >= 36) ?? 2000;
   const reach = Math.hypot(view.width, view.height) / 2 / view.scale;
@@ -32,7 +32,6 @@ export function paintGrid(context, viewport, ratio) {
   for (let y = Math.ceil((view.y - reach) / step) * step; y <= view.y + reach; y += step) { context.moveTo(view.x - reach, y); context.lineTo(view.x + reach, y); }
   context.stroke();
   context.globalAlpha = 1;
-  return step * ratio;
 }
 
 export function paintLanes(context, paths, scale) {
@@ -123,6 +122,10 @@ export function paintLegend(context, viewport) {
   const { view } = viewport;
   const metres = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000].findLast((length) => length * view.scale <= 110) ?? 0.5;
   const [x, y, width] = [14, view.height - 16, metres * view.scale];
+  context.fillStyle = colours().card;
+  context.globalAlpha = 0.85;
+  context.fillRect(x - 6, y - 19, width + 12, 25);
+  context.globalAlpha = 1;
   context.strokeStyle = colours().soft;
   context.fillStyle = colours().soft;
   context.lineWidth = 1.5;

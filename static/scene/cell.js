@@ -39,6 +39,7 @@ export function createCell(camera, classOf) {
   grip.title = 'Drag to resize';
   const problem = element('p', 'problem');
   problem.hidden = true;
+  problem.tabIndex = 0;
   root.append(picture, lines, problem, label, full, grip);
 
   let cuboids = [];

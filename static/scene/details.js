@@ -31,19 +31,18 @@ function build(track) {
   head.append(swatch, element('b', '', classText(track.class)), element('span', 'id', track.id), close);
   const table = element('dl');
   values = {};
-  for (const name of ['size', 'speed', 'distance', 'position', 'alive']) {
+  for (const name of ['speed', 'size', 'distance', 'position', 'alive', 'kind']) {
     values[name] = element('dd');
     table.append(element('dt', '', name), values[name]);
   }
   const [length, width, height] = track.dimensions_m;
-  values.size.textContent = `${length.toFixed(2)} × ${width.toFixed(2)} × ${height.toFixed(2)} m`;
-  const kind = [track.dynamic ? 'moves' : 'stands', track.controllable ? 'controllable' : ''].filter(Boolean).join(', ');
+  values.size.textContent = `${length.toFixed(1)} × ${width.toFixed(1)} × ${height.toFixed(1)} m`;
+  values.kind.textContent = [track.dynamic ? 'moves' : 'stands', track.controllable ? 'controllable' : ''].filter(Boolean).join(', ');
   const line = element('div', 'row-actions');
   line.append(
     button('First seen', 'Go to where it appears', () => seek(Math.max(track.start_us, state.scene.start_us))),
     button('Last seen', 'Go to where it leaves', () => seek(Math.min(track.end_us, state.scene.end_us))),
     button('Follow', 'Keep it in the middle of the map (F)', () => store.set({ follow: true })),
-    element('span', 'kind', kind),
   );
   panel.replaceChildren(head, table, line);
 }
@@ -56,10 +55,10 @@ function update() {
   const path = state.path?.id === track.id ? state.path.path : null;
   const speed = path && alive ? poseAt(path, us, indexOn(path, us))?.speed_mps : speedOf(track.id);
   panel.classList.toggle('absent', !alive);
-  values.speed.textContent = alive && speed !== undefined ? `${speed.toFixed(1)} m/s (${(speed * 3.6).toFixed(0)} km/h)` : '–';
+  values.speed.textContent = alive && speed !== undefined ? `${speed.toFixed(1)} m/s, ${(speed * 3.6).toFixed(0)} km/h` : '–';
   const far = alive ? distanceTo(alive.position) : null;
-  values.distance.textContent = far === null ? '–' : `${metres(far)} m from the vehicle`;
-  values.position.textContent = alive ? alive.position.map((value) => value.toFixed(1)).join(', ') : 'not here at this instant';
+  values.distance.textContent = far === null ? '–' : `${metres(far)} m`;
+  values.position.textContent = alive ? alive.position.map((value) => value.toFixed(1)).join(', ') : 'not here now';
   const at = (time) => instantText(time, state.scene, state.ruler, 1);
   values.alive.textContent = `${at(Math.max(track.start_us, state.scene.start_us))} to ${at(Math.min(track.end_us, state.scene.end_us))}`;
 }

@@ -7,7 +7,7 @@ const [LEAST, MOST] = [15, 70];
 
 export function startDivider() {
   const divider = $('divider');
-  let share = 34;
+  let share = 39;
   const set = (percent) => {
     share = Math.min(Math.max(percent, LEAST), MOST);
     $('stage').style.setProperty('--side', `${share}%`);
@@ -25,7 +25,7 @@ export function startDivider() {
     set(((right - event.clientX) / width) * 100);
   });
   divider.addEventListener('pointerup', keep);
-  divider.addEventListener('dblclick', () => { set(34); keep(); });
+  divider.addEventListener('dblclick', () => { set(39); keep(); });
   divider.addEventListener('keydown', (event) => {
     const step = { ArrowLeft: 2, ArrowRight: -2 }[event.key];
     if (!step) return;

@@ -14,7 +14,7 @@ function table(rows) {
 
 function section(title, ...content) {
   const part = element('section');
-  part.append(element('h3', '', title), ...content);
+  part.append(element('h2', '', title), ...content);
   return part;
 }
 

@@ -1,6 +1,7 @@
 // Every key, once: what it does and what the help says of it.
 
 import { $, element } from '../dom.js';
+import { fit } from './bev.js';
 import { cameraKey, camerasKey, copyFrame, copyLink, selectNext } from './commands.js';
 import * as clock from './clock.js';
 import { openExport } from './export.js';
@@ -40,6 +41,7 @@ const KEYS = [
     [['b', 'B'], 'B', 'moving objects in the pictures', flip('objects')],
     [['f', 'F'], 'F', 'follow the vehicle or the track', flip('follow')],
     [['h', 'H'], 'H', 'heading up', flip('heading')],
+    [['g', 'G'], 'G', 'the whole path on the map', fit],
     [['n'], 'N', 'select the next track', () => selectNext(1)],
     [['Shift+N', 'Shift+n'], 'Shift N', 'select the one before', () => selectNext(-1)],
     [['Escape'], 'Esc', 'deselect', () => store.set({ selected: null, focus: state.selected ? state.focus : null })],

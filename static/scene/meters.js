@@ -54,10 +54,9 @@ function draw() {
     part.style.background = `var(${colour})`;
     return part;
   }));
-  const words = parts.map(([name]) => `${name.replace('_', ' ')} ${stages[name].toFixed(1)} ms`).join(', ');
+  const words = parts.map(([name]) => `${name.replace('_', ' ')} ${stages[name].toFixed(1)} ms`).join(', ') || 'no picture yet';
   $('stages').title = words;
   $('stages').setAttribute('aria-label', words);
-  $('stages').setAttribute('role', 'img');
   if (playing) timer = setTimeout(draw, REFRESH_MS);
 }
 

@@ -1,7 +1,7 @@
 // The frame sets received lately, by instant: the cached bar of the timeline, and pictures for its preview.
 
 const MOST_BYTES = 48 * 1024 * 1024;
-const JOIN_US = 120_000;
+const JOIN_US = 250_000;
 
 let sets = new Map();
 let bytes = 0;

@@ -27,7 +27,7 @@ function paintCensus(context, { rows, most, bins }, classes, box) {
   for (const [name, row] of rows) {
     const shown = !classes || classes.has(name);
     context.fillStyle = classColour(name);
-    context.globalAlpha = shown ? 0.55 : 0.1;
+    context.globalAlpha = shown ? 0.5 : 0.08;
     context.beginPath();
     const y = (count) => box.bottom - (count / most) * (box.bottom - box.top);
     context.moveTo(box.x(0), y(base[0]));

@@ -62,7 +62,8 @@ export function startTransport() {
   store.on(['quality'], () => { $('quality').value = state.quality; });
   store.on(['scene'], ({ scene }) => {
     const idle = !scene;
-    for (const id of ['play', 'home', 'end', 'frame-back', 'frame-on', 'loop', 'readout', 'copy-frame', 'copy-link', 'export']) $(id).disabled = idle;
+    $('stage').classList.toggle('idle', idle);
+    for (const id of ['play', 'home', 'end', 'frame-back', 'frame-on', 'loop', 'readout', 'copy-frame', 'copy-link', 'export', 'objects', 'overlay', 'quality', 'speed']) $(id).disabled = idle;
   });
   drawSpeed();
   $('quality').value = state.quality;
