@@ -9,13 +9,15 @@ const SHOW_TIMEOUT_MS = 700;
 
 let asked = null;      // { us, timer }: the `show` under way
 let resumes = false;   // whether play goes on after the drag
+let stale = null;      // the frame on the screen when play began: not yet of this run
+let ran = false;
 
 const { state } = store;
 
 /** The instant the page stands at. */
 export function now() {
   if (state.wanted !== null) return state.wanted;
-  if (state.playback?.is_playing && state.frame) return state.frame.timestamp_us;
+  if (state.playback?.is_playing && state.frame?.is_playing && state.frame !== stale) return state.frame.timestamp_us;
   return state.playback?.current_time_us ?? state.scene?.start_us ?? 0;
 }
 
@@ -33,9 +35,10 @@ async function command(name, body) {
 
 export async function play() {
   if (!state.scene || !state.playback) return;
-  if (state.playback.current_time_us >= (state.region && state.playback.loop ? state.region.end_us : state.scene.end_us)) {
-    await command('seek', { timestamp_us: state.playback.loop?.start_us ?? state.scene.start_us });
-  }
+  const { loop } = state.playback;
+  const here = now();
+  const over = here >= (loop ?? state.scene).end_us;
+  if (over || state.wanted !== null) await command('seek', { timestamp_us: over ? (loop ?? state.scene).start_us : here });
   store.set({ wanted: null });
   await command('play', { speed: state.speed });
 }
@@ -145,6 +148,8 @@ export function loopEnd(which) {
 
 // Another viewer of the session may have changed speed or loop.
 store.on(['playback'], ({ playback }) => {
+  if (playback?.is_playing && !ran) stale = state.frame;
+  ran = Boolean(playback?.is_playing);
   if (!playback) return;
   const patch = {};
   if (playback.is_playing && playback.speed && playback.speed !== state.speed) patch.speed = playback.speed;

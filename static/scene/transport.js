@@ -8,6 +8,10 @@ import { instantText, lengthText } from './format.js';
 import { nextRuler } from './keys.js';
 import { SPEEDS, store } from './store.js';
 
+const NEED_SCENE = [
+  'play', 'home', 'end', 'frame-back', 'frame-on', 'loop', 'readout', 'speed',
+  'copy-frame', 'copy-link', 'export', 'objects', 'overlay', 'quality',
+];
 const { state } = store;
 
 function drawTime() {
@@ -40,6 +44,13 @@ function toggle(id, key) {
   draw();
 }
 
+/** Without a scene there is nothing to play, copy or export. */
+function drawIdle() {
+  const idle = !state.scene;
+  $('stage').classList.toggle('idle', idle);
+  for (const id of NEED_SCENE) $(id).disabled = idle;
+}
+
 export function startTransport() {
   const on = (id, act) => $(id).addEventListener('click', act);
   on('play', clock.toggle);
@@ -60,11 +71,8 @@ export function startTransport() {
   store.on(['playback'], drawPlay);
   store.on(['speed'], drawSpeed);
   store.on(['quality'], () => { $('quality').value = state.quality; });
-  store.on(['scene'], ({ scene }) => {
-    const idle = !scene;
-    $('stage').classList.toggle('idle', idle);
-    for (const id of ['play', 'home', 'end', 'frame-back', 'frame-on', 'loop', 'readout', 'copy-frame', 'copy-link', 'export', 'objects', 'overlay', 'quality', 'speed']) $(id).disabled = idle;
-  });
+  store.on(['scene'], drawIdle);
+  drawIdle();
   drawSpeed();
   $('quality').value = state.quality;
 }
