@@ -88,11 +88,11 @@ fn drives(json: &mut Json, poses: &Counter) -> Result<(Drive, usize)> {
 }
 
 fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
-    let (mut poses, mut timestamps_us, mut last_matrix) = (None, None, None);
+    let (mut poses, mut timestamps_us) = (None, None);
     let (mut rig_box, mut frames, mut frame_poses) = (None, None, None);
     json.object(|json, key| {
         match key {
-            "T_rig_worlds" => (poses, last_matrix) = rigids(json, counter).map(|(poses, last)| (Some(poses), last))?,
+            "T_rig_worlds" => poses = Some(rigids(json, counter)?),
             "T_rig_world_timestamps_us" => timestamps_us = Some(increasing_us(json)?),
             "rig_bbox" => rig_box = json.optional(bounding_box)?,
             "cameras_frame_timestamps_us" => {
