@@ -5,6 +5,7 @@ mod admin;
 mod auth;
 mod cli;
 mod config;
+mod crowd;
 mod edge;
 mod golden;
 mod house;
