@@ -79,6 +79,9 @@ impl Body {
             } else if room < 0.0 {
                 return None;
             }
+            if enter >= leave {
+                return None;
+            }
         }
         face.filter(|_| enter < leave).map(|face| (enter, face))
     }
@@ -133,11 +136,11 @@ fn car(at: impl Fn(f64, f64, f64) -> DVec3) -> Vec<Body> {
 }
 
 fn truck(at: impl Fn(f64, f64, f64) -> DVec3) -> Vec<Body> {
-    use Material::{Dark, Paint, Rear, Side, TallFront};
+    use Material::{Dark, Paint, Side, TallFront};
     let cab =
         Body::cuboid(at(0.58, -0.94, -1.0), at(1.0, 0.94, 0.72), [TallFront, Dark, Side, Side, Paint, Dark]);
     let cargo =
-        Body::cuboid(at(-1.0, -1.0, -0.7), at(0.54, 1.0, 1.0), [Paint, Rear, Paint, Paint, Paint, Dark]);
+        Body::cuboid(at(-1.0, -1.0, -0.7), at(0.54, 1.0, 1.0), [Paint, Paint, Paint, Paint, Paint, Dark]);
     let chassis =
         Body::cuboid(at(-0.98, -0.9, -1.0), at(0.56, 0.9, -0.7), [Dark, Dark, Side, Side, Dark, Dark]);
     vec![cab, cargo, chassis]

@@ -36,6 +36,8 @@ pub(super) struct Solid {
     pub object_from_world: DMat3,
     /// Directions in which it or its shadow may be seen, in sensor coordinates.
     pub cone: Cone,
+    /// Cosine of the cone's half angle.
+    cone_cosine: f64,
     /// No part is nearer than this, in metres.
     pub near_m: f64,
     /// Whether it may be narrower than a few pixels.
@@ -45,11 +47,12 @@ pub(super) struct Solid {
 }
 
 /// Where an object is hit.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Hit {
-    pub distance_m: f64,
-    pub body: usize,
-    pub face: usize,
+    /// In units of the ray's length.
+    pub distance_m: f32,
+    pub body: u8,
+    pub face: u8,
 }
 
 impl Solid {
@@ -102,6 +105,11 @@ impl Solid {
             object_from_world: pose_during_shutter(&object.world_from_object, 0.5)
                 .rotation_matrix()
                 .transpose(),
+            cone_cosine: if cone.half_angle_rad < std::f64::consts::PI {
+                cone.half_angle_rad.cos()
+            } else {
+                -2.0
+            },
             cone,
             near_m: nearest - radius,
             small: 2.0 * half_m.min_element() < SMALL_PX * pixel_m,
@@ -115,8 +123,16 @@ impl Solid {
         self.sights.get(index.checked_sub(self.lines.start)?)
     }
 
+    /// Whether a ray of about unit length may meet the object or its shadow.
+    pub fn is_near(&self, ray: DVec3) -> bool {
+        ray.dot(self.cone.axis) >= self.cone_cosine
+    }
+
     /// Where a ray of the sensor first meets the object.
     pub fn hit(&self, sight: &Sight, ray: DVec3) -> Option<Hit> {
+        if !self.is_near(ray) {
+            return None;
+        }
         let direction = sight.object_from_sensor * ray;
         if !self.meets_cuboid(sight.sensor_m, direction) {
             return None;
@@ -124,9 +140,9 @@ impl Solid {
         let mut first: Option<Hit> = None;
         for (index, body) in self.bodies.iter().enumerate() {
             if let Some((distance_m, face)) = body.enter(sight.sensor_m, direction)
-                && first.is_none_or(|hit| distance_m < hit.distance_m)
+                && first.is_none_or(|hit| (distance_m as f32) < hit.distance_m)
             {
-                first = Some(Hit { distance_m, body: index, face });
+                first = Some(Hit { distance_m: distance_m as f32, body: index as u8, face: face as u8 });
             }
         }
         first
