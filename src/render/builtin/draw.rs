@@ -12,7 +12,7 @@ use super::picture::Picture;
 use super::rays::{RayTable, RayTables, TILE};
 use super::ribbons::Marks;
 use super::shade::shade;
-use super::solid::{Hit, SHADOW_M, Solid};
+use super::solid::{Candidate, Hit, SHADOW_M, Solid};
 use super::sweep::Sweep;
 use super::view::SceneView;
 use super::watermark::stamp;
@@ -20,6 +20,8 @@ use crate::render::{RenderError, Shot};
 
 /// The longest side drawn, in pixels.
 pub const MAX_SIDE: u32 = 8192;
+/// The most pixels drawn: a picture of 3840x2160. Drawing takes some sixty bytes for each.
+pub const MAX_PIXELS: u32 = 1 << 23;
 /// Where a pixel at an edge is looked at, in pixels from its centre: one in each eighth, either way.
 const SAMPLES: [[f64; 2]; 8] = [
     [-0.4375, -0.0625],
@@ -48,9 +50,9 @@ pub fn draw(
     if [width, height, shot.camera.resolution[0], shot.camera.resolution[1]].contains(&0) {
         return Err(RenderError::Invalid(format!("a picture of {width}x{height} pixels has no pixels")));
     }
-    if width > MAX_SIDE || height > MAX_SIDE {
+    if width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS {
         return Err(RenderError::Invalid(format!(
-            "a picture of {width}x{height} pixels is too large, sides may have {MAX_SIDE}"
+            "a picture of {width}x{height} pixels is too large: at most {MAX_SIDE} a side and {MAX_PIXELS} in all"
         )));
     }
     if shot.world_from_sensor.iter().any(|pose| !pose.translation_m.is_finite() || !pose.rotation.is_finite())
@@ -59,8 +61,7 @@ pub fn draw(
     }
     let wanted = || if cancel.is_cancelled() { Err(RenderError::Superseded) } else { Ok(()) };
     wanted()?;
-    let table = tables.get(&shot.camera, shot.resolution);
-    wanted()?;
+    let table = tables.get(&shot.camera, shot.resolution, cancel).ok_or(RenderError::Superseded)?;
     let moving = view.objects.iter().any(|object| object.world_from_object[0] != object.world_from_object[1]);
     let sweep = Sweep::new(&shot.camera, &shot.world_from_sensor, moving, shot.resolution);
     let canvas = Canvas::new(view, &table, &sweep);
@@ -81,7 +82,7 @@ struct Canvas<'a> {
     marks: Marks,
     solids: Vec<Solid>,
     /// Of each tile, which solids it may show, nearest first.
-    candidates: Vec<Vec<u32>>,
+    candidates: Vec<Vec<Candidate>>,
 }
 
 /// What a pixel's centre shows of the objects: which, and where.
@@ -95,29 +96,36 @@ impl<'a> Canvas<'a> {
         let candidates = table
             .tiles
             .iter()
-            .map(|tile| (0_u32..).zip(&solids).filter(|(_, s)| s.cone.meets(tile)).map(|(i, _)| i).collect())
+            .map(|tile| {
+                (0_u32..)
+                    .zip(&solids)
+                    .filter(|(_, s)| s.cone.meets(tile))
+                    .map(|(i, s)| Candidate::new(s, i))
+                    .collect()
+            })
             .collect();
         let marks = Marks::draw(view, sweep, &table.whole, [table.width, table.height]);
         Self { view, table, sweep, marks, solids, candidates }
     }
 
-    fn near(&self, x: usize, y: usize) -> &[u32] {
+    fn near(&self, x: usize, y: usize) -> &[Candidate] {
         let columns = self.table.width.div_ceil(TILE);
         self.candidates.get(y / TILE * columns + x / TILE).map_or(&[], Vec::as_slice)
     }
 
     /// The nearest hit of a ray among some solids.
-    fn look(&self, candidates: &[u32], line: usize, ray: DVec3) -> Seen {
+    fn look(&self, candidates: &[Candidate], line: usize, ray: DVec3) -> Seen {
         let mut first: Seen = None;
-        for index in candidates {
-            let Some(solid) = self.solids.get(*index as usize) else { continue };
-            if first.as_ref().is_some_and(|(_, hit)| f64::from(hit.distance_m) < solid.near_m) {
+        for candidate in candidates {
+            if first.as_ref().is_some_and(|(_, hit)| f64::from(hit.distance_m) < candidate.near_m) {
                 break;
             }
-            if let Some(hit) = solid.sight(line).and_then(|sight| solid.hit(sight, ray))
+            if candidate.may_meet(ray)
+                && let Some(solid) = self.solids.get(candidate.solid as usize)
+                && let Some(hit) = solid.sight(line).and_then(|sight| solid.hit(sight, ray))
                 && first.as_ref().is_none_or(|(_, before)| hit.distance_m < before.distance_m)
             {
-                first = Some((*index, hit));
+                first = Some((candidate.solid, hit));
             }
         }
         first
@@ -229,8 +237,8 @@ impl<'a> Canvas<'a> {
     }
 
     /// Whether something small is near a ray that hits nothing.
-    fn may_hide_between(&self, candidates: &[u32], ray: DVec3, pitch: f64) -> bool {
-        candidates.iter().filter_map(|index| self.solids.get(*index as usize)).any(|solid| {
+    fn may_hide_between(&self, candidates: &[Candidate], ray: DVec3, pitch: f64) -> bool {
+        candidates.iter().filter_map(|near| self.solids.get(near.solid as usize)).any(|solid| {
             solid.small && ray.dot(solid.cone.axis) >= (solid.cone.half_angle_rad + pitch).min(3.1).cos()
         })
     }
@@ -257,10 +265,11 @@ impl<'a> Canvas<'a> {
 
     /// A colour of the ground under the objects near it. Each shadow lies on the plane its object stands on, which on a
     /// hill is not that of the ego vehicle.
-    fn shadowed(&self, colour: Colour, candidates: &[u32], line: usize, ray: DVec3) -> Colour {
+    fn shadowed(&self, colour: Colour, candidates: &[Candidate], line: usize, ray: DVec3) -> Colour {
         let mut light = 1.0_f32;
-        for solid in candidates.iter().filter_map(|index| self.solids.get(*index as usize)) {
-            let Some(sight) = solid.sight(line).filter(|_| solid.is_near(ray)) else { continue };
+        for candidate in candidates.iter().filter(|candidate| candidate.may_shade(ray)) {
+            let Some(solid) = self.solids.get(candidate.solid as usize) else { continue };
+            let Some(sight) = solid.sight(line) else { continue };
             let direction = sight.object_from_sensor * ray;
             let distance = (-solid.half_m.z - sight.sensor_m.z) / direction.z;
             if direction.z >= 0.0 || distance <= 0.0 {

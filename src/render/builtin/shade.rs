@@ -25,7 +25,7 @@ pub(super) fn shade(solid: &Solid, sight: &Sight, ray: DVec3, hit: &Hit, pitch_r
     let point = sight.sensor_m + sight.object_from_sensor * ray * f64::from(hit.distance_m);
     let pixel_m = (pitch_rad * f64::from(hit.distance_m)).max(1e-6);
     let (colour, glow) = paint(solid, face, point, pixel_m);
-    let lit = colour.map(|value| value * (glow + (1.0 - glow) * light(solid, face)));
+    let lit = colour.map(|value| value * (glow + (1.0 - glow) * face.light));
     let size_px = 2.0 * solid.half_m.z / pixel_m;
     let strength = (size_px / OUTLINED_PX).clamp(0.0, 1.0) * 0.75;
     let from_edge_px = body.edge_distance(usize::from(hit.face), point) / pixel_m;
@@ -33,9 +33,8 @@ pub(super) fn shade(solid: &Solid, sight: &Sight, ray: DVec3, hit: &Hit, pitch_r
     mix(mix(lit, INK, outline as f32), HAZE, haze(hit.distance_m))
 }
 
-/// Sun and sky on a face.
-fn light(solid: &Solid, face: &Face) -> f32 {
-    let normal = solid.object_from_world.transpose() * face.normal;
+/// Sun and sky on a face with this normal, in world coordinates.
+pub(super) fn light(normal: DVec3) -> f32 {
     let sun = normal.dot(SUN.normalize_or_zero()).max(0.0);
     (0.60 + 0.14 * normal.z + 0.36 * sun) as f32
 }

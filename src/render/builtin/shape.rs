@@ -34,6 +34,8 @@ pub(super) struct Face {
     pub normal: DVec3,
     pub offset: f64,
     pub material: Material,
+    /// Light on it, 1 for plain daylight; set when the object is placed.
+    pub light: f32,
 }
 
 /// A convex body, in metres around the centre of the cuboid.
@@ -51,14 +53,14 @@ impl Body {
             .into_iter()
             .zip(offsets)
             .zip(materials)
-            .map(|((normal, offset), material)| Face { normal, offset, material });
+            .map(|((normal, offset), material)| Face { normal, offset, material, light: 1.0 });
         Self { faces: faces.collect() }
     }
 
     /// Cuts along a plane through a point: what lies towards `outward` goes.
     fn cut(mut self, through: DVec3, outward: DVec3, material: Material) -> Self {
         if let Some(normal) = outward.try_normalize() {
-            self.faces.push(Face { normal, offset: normal.dot(through), material });
+            self.faces.push(Face { normal, offset: normal.dot(through), material, light: 1.0 });
         }
         self
     }

@@ -6,9 +6,9 @@ use glam::{DQuat, DVec2, DVec3};
 
 use super::*;
 use crate::geometry::Pose;
-use crate::render::Encoding;
+use crate::render::{Encoding, MovingObject};
 use crate::scene::camera::{CameraModel, FTheta, Fisheye, Projection, ReferencePolynomial, Shutter};
-use crate::scene::{Map, MapLine, MapLineKind};
+use crate::scene::{Map, MapLine, MapLineKind, Scenario, Track, Tracks, Trajectory};
 
 const FORWARD_M: f64 = 1.6;
 
@@ -95,7 +95,8 @@ fn a_cuboid_fills_exactly_the_pixels_between_its_projected_corners() {
     // High above the ground: no shadow among the differing pixels.
     let centre = [14.0, 2.0, 4.0];
     let view = with(vec![object("obstacle", centre, [2.0, 3.0, 2.0], 0.4)]);
-    let [left, top, right, bottom] = difference(&picture(&view, &shot), &picture(&empty(), &shot)).expect("seen");
+    let [left, top, right, bottom] =
+        difference(&picture(&view, &shot), &picture(&empty(), &shot)).expect("seen");
     let corners: Vec<DVec2> = (0..8)
         .map(|corner| {
             let sign = |bit: i32| if corner >> bit & 1 == 1 { 1.0 } else { -1.0 };
@@ -143,10 +144,8 @@ fn the_nearer_of_two_boxes_hides_the_other_whatever_their_order() {
 fn boxes_that_cut_through_each_other_are_hidden_pixel_by_pixel() {
     let shot = shot([480, 270]);
     let (slab, wall) = ([8.0, 0.6, 2.0], [0.6, 8.0, 2.0]);
-    let view = with(vec![
-        object("bus", [14.0, 0.0, 4.0], slab, 0.0),
-        object("person", [14.0, 0.0, 4.0], wall, 0.0),
-    ]);
+    let view =
+        with(vec![object("bus", [14.0, 0.0, 4.0], slab, 0.0), object("person", [14.0, 0.0, 4.0], wall, 0.0)]);
     let drawn = picture(&view, &shot);
     let yellow = pixel(&drawn, seen_at(&shot, DVec3::new(10.0, 0.0, 3.6)));
     let red = pixel(&drawn, seen_at(&shot, DVec3::new(13.7, 3.0, 4.0)));
@@ -174,7 +173,9 @@ fn a_broken_border_has_dashes_of_three_metres_and_gaps_of_six() {
     let map = Map { lines: vec![MapLine { kind: MapLineKind::Broken, points_m: points }] };
     let drawn = picture(&SceneView { map: Some(&map), ..empty() }, &shot);
     let bright = |x: f64| pixel(&drawn, seen_at(&shot, DVec3::new(x, 1.5, 0.0)))[0] > 170;
-    for (x, expected) in [(6.0, false), (10.0, true), (11.5, true), (13.0, false), (17.0, false), (19.5, true)] {
+    for (x, expected) in
+        [(6.0, false), (10.0, true), (11.5, true), (13.0, false), (17.0, false), (19.5, true)]
+    {
         assert_eq!(bright(x), expected, "at {x} m");
     }
 }
@@ -205,9 +206,9 @@ fn a_camera_that_moves_during_its_shutter_sees_each_row_from_its_own_place() {
         let beside = seen_at(&moving, DVec3::new(8.5, 3.2, z));
         assert_eq!(pixel(&drawn, beside), pixel(&background, beside), "beside the pole at height {z}");
     }
-    let mut global = moving.clone();
+    let mut global = moving;
     global.camera.shutter = Shutter::Global;
-    let mut held = still.clone();
+    let mut held = still;
     held.camera.shutter = Shutter::Global;
     assert_eq!(picture(&object_at(), &global), picture(&object_at(), &held), "all at once, at the start");
 }
@@ -272,7 +273,7 @@ fn pictures_of_odd_sizes_are_drawn_whole() {
 
 #[test]
 fn sizes_that_cannot_be_drawn_are_refused() {
-    for resolution in [[0, 4], [4, 0], [MAX_SIDE + 1, 4]] {
+    for resolution in [[0, 4], [4, 0], [MAX_SIDE + 1, 4], [5000, 5000]] {
         let refused = draw(&empty(), &shot(resolution), &RayTables::default(), &Cancel::default());
         assert!(matches!(refused, Err(RenderError::Invalid(_))), "{resolution:?}");
     }
@@ -335,9 +336,97 @@ fn a_shot_without_its_scenario_is_refused_by_name() {
     assert!(refused.expect_err("no scenario").to_string().contains("'test'"));
 }
 
+fn scenario() -> Arc<Scenario> {
+    let ego = Trajectory {
+        timestamps_us: (0..20).map(|step| step * 100_000).collect(),
+        poses: (0..20)
+            .map(|step| Pose { translation_m: DVec3::X * f64::from(step), rotation: DQuat::IDENTITY })
+            .collect(),
+    };
+    let parked = Track {
+        id: "parked".to_owned(),
+        class: "automobile".to_owned(),
+        dynamic: false,
+        controllable: false,
+        dimensions_m: DVec3::new(4.5, 1.9, 1.6),
+        trajectory: Trajectory {
+            timestamps_us: vec![0, 1_000_000],
+            poses: vec![Pose { translation_m: DVec3::new(14.0, 3.0, 0.8), rotation: DQuat::IDENTITY }; 2],
+        },
+    };
+    Arc::new(Scenario {
+        path: PathBuf::from("test.usdz"),
+        sequence_id: "test".to_owned(),
+        start_us: 0,
+        end_us: 1_900_000,
+        ego,
+        cameras: Vec::new(),
+        tracks: Tracks::new(vec![parked]),
+        map: None,
+        rig_box: None,
+        nre_from_world: None,
+        ecef_from_world: None,
+        notes: Vec::new(),
+    })
+}
+
+fn scenario_shot(resolution: [u32; 2]) -> Shot {
+    Shot { scenario: Some(scenario()), ..shot(resolution) }
+}
+
+#[test]
+fn a_shot_without_objects_shows_the_recorded_tracks_and_an_empty_list_none() {
+    let mut shot = scenario_shot([320, 180]);
+    let bytes =
+        |shot: &Shot| Builtin::new(1).expect("threads").render_now(shot, &Cancel::default()).expect("drawn");
+    let recorded = bytes(&shot);
+    shot.objects = Some(Vec::new());
+    let none = bytes(&shot);
+    assert_ne!(recorded, none);
+    let pose = Pose { translation_m: DVec3::new(14.0, 3.0, 0.8), rotation: DQuat::IDENTITY };
+    let placed =
+        |track_id: &str| MovingObject { track_id: track_id.to_owned(), world_from_object: [pose; 2] };
+    shot.objects = Some(vec![placed("parked"), placed("unknown")]);
+    assert_eq!(bytes(&shot), recorded);
+    shot.objects = None;
+    shot.shutter_us = [1_500_000, 1_530_000];
+    assert_ne!(bytes(&shot), recorded, "the track has ended");
+}
+
+#[tokio::test]
+async fn several_cameras_are_drawn_together_and_answer_in_order() {
+    let renderer = Builtin::new(2).expect("threads");
+    let sizes = [[64, 36], [32, 18], [96, 54], [17, 13], [40, 40], [8, 8]];
+    let answers = renderer.render_all(sizes.map(scenario_shot).to_vec()).await;
+    for (answer, size) in answers.into_iter().zip(sizes) {
+        let file = image::load_from_memory(&answer.expect("drawn").bytes).expect("a picture");
+        assert_eq!([file.width(), file.height()], size);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_future_makes_room_for_the_next_long_before_it_would_have_ended() {
+    let renderer = Builtin::new(1).expect("threads");
+    let big = scenario_shot([3840, 2160]);
+    let started = std::time::Instant::now();
+    let whole = renderer.render(big.clone()).await;
+    assert!(whole.is_ok());
+    let whole = started.elapsed();
+    let mut other = big;
+    other.camera.resolution = [1921, 1080];
+    for _ in 0..6 {
+        let dropped = tokio::time::timeout(whole / 50, renderer.render(other.clone())).await;
+        assert!(dropped.is_err(), "a big picture is not drawn in a fiftieth of its time");
+    }
+    let started = std::time::Instant::now();
+    assert!(renderer.render(scenario_shot([8, 8])).await.is_ok());
+    assert!(started.elapsed() < whole, "six dropped pictures were drawn to their end");
+}
+
 /// A street with one of each, as small as shows it.
 fn street() -> Picture {
-    let line = |kind, y: f64| MapLine { kind, points_m: vec![DVec3::new(1.0, y, 0.0), DVec3::new(90.0, y, 0.0)] };
+    let line =
+        |kind, y: f64| MapLine { kind, points_m: vec![DVec3::new(1.0, y, 0.0), DVec3::new(90.0, y, 0.0)] };
     let lines = vec![
         line(MapLineKind::Solid, 5.2),
         line(MapLineKind::Broken, 1.8),
