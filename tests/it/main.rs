@@ -16,6 +16,7 @@ mod openvla;
 mod operate;
 mod plan;
 mod record;
+mod render_cli;
 mod resnet;
 mod rest;
 mod scene;
