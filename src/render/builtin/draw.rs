@@ -2,7 +2,7 @@
 //! colours, and looks eight times where neighbours differ. Rows are drawn in bands, each by itself, so that the picture
 //! does not depend on how many threads there are.
 
-use glam::DVec3;
+use glam::{DVec2, DVec3};
 use rayon::prelude::*;
 
 use super::backdrop::{Row, paint};
@@ -12,7 +12,7 @@ use super::picture::Picture;
 use super::rays::{RayTable, RayTables, TILE};
 use super::ribbons::Marks;
 use super::shade::shade;
-use super::solid::{Hit, SHADOW_M, Solid};
+use super::solid::{Candidate, Hit, SHADOW_M, Solid};
 use super::sweep::Sweep;
 use super::view::SceneView;
 use super::watermark::stamp;
@@ -20,6 +20,8 @@ use crate::render::{RenderError, Shot};
 
 /// The longest side drawn, in pixels.
 pub const MAX_SIDE: u32 = 8192;
+/// The most pixels drawn: a picture of 3840x2160. Drawing takes some sixty bytes for each.
+pub const MAX_PIXELS: u32 = 1 << 23;
 /// Where a pixel at an edge is looked at, in pixels from its centre: one in each eighth, either way.
 const SAMPLES: [[f64; 2]; 8] = [
     [-0.4375, -0.0625],
@@ -48,9 +50,9 @@ pub fn draw(
     if [width, height, shot.camera.resolution[0], shot.camera.resolution[1]].contains(&0) {
         return Err(RenderError::Invalid(format!("a picture of {width}x{height} pixels has no pixels")));
     }
-    if width > MAX_SIDE || height > MAX_SIDE {
+    if width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS {
         return Err(RenderError::Invalid(format!(
-            "a picture of {width}x{height} pixels is too large, sides may have {MAX_SIDE}"
+            "a picture of {width}x{height} pixels is too large: at most {MAX_SIDE} a side and {MAX_PIXELS} in all"
         )));
     }
     if shot.world_from_sensor.iter().any(|pose| !pose.translation_m.is_finite() || !pose.rotation.is_finite())
@@ -59,8 +61,7 @@ pub fn draw(
     }
     let wanted = || if cancel.is_cancelled() { Err(RenderError::Superseded) } else { Ok(()) };
     wanted()?;
-    let table = tables.get(&shot.camera, shot.resolution);
-    wanted()?;
+    let table = tables.get(&shot.camera, shot.resolution, cancel).ok_or(RenderError::Superseded)?;
     let moving = view.objects.iter().any(|object| object.world_from_object[0] != object.world_from_object[1]);
     let sweep = Sweep::new(&shot.camera, &shot.world_from_sensor, moving, shot.resolution);
     let canvas = Canvas::new(view, &table, &sweep);
@@ -81,11 +82,11 @@ struct Canvas<'a> {
     marks: Marks,
     solids: Vec<Solid>,
     /// Of each tile, which solids it may show, nearest first.
-    candidates: Vec<Vec<u32>>,
+    candidates: Vec<Vec<Candidate>>,
 }
 
-/// What a pixel's centre shows: 0 nothing, else a number for solid, body and face.
-type FaceCode = u32;
+/// What a pixel's centre shows of the objects: which, and where.
+type Seen = Option<(u32, Hit)>;
 
 impl<'a> Canvas<'a> {
     fn new(view: &'a SceneView<'a>, table: &'a RayTable, sweep: &'a Sweep<'a>) -> Self {
@@ -95,58 +96,65 @@ impl<'a> Canvas<'a> {
         let candidates = table
             .tiles
             .iter()
-            .map(|tile| (0_u32..).zip(&solids).filter(|(_, s)| s.cone.meets(tile)).map(|(i, _)| i).collect())
+            .map(|tile| {
+                (0_u32..)
+                    .zip(&solids)
+                    .filter(|(_, s)| s.cone.meets(tile))
+                    .map(|(i, s)| Candidate::new(s, i))
+                    .collect()
+            })
             .collect();
         let marks = Marks::draw(view, sweep, &table.whole, [table.width, table.height]);
         Self { view, table, sweep, marks, solids, candidates }
     }
 
-    fn near(&self, x: usize, y: usize) -> &[u32] {
+    fn near(&self, x: usize, y: usize) -> &[Candidate] {
         let columns = self.table.width.div_ceil(TILE);
         self.candidates.get(y / TILE * columns + x / TILE).map_or(&[], Vec::as_slice)
     }
 
     /// The nearest hit of a ray among some solids.
-    fn look(&self, candidates: &[u32], line: usize, ray: DVec3) -> Option<(u32, Hit)> {
-        let mut first: Option<(u32, Hit)> = None;
-        for index in candidates {
-            let Some(solid) = self.solids.get(*index as usize) else { continue };
-            if first.as_ref().is_some_and(|(_, hit)| hit.distance_m < solid.near_m) {
+    fn look(&self, candidates: &[Candidate], line: usize, ray: DVec3) -> Seen {
+        let mut first: Seen = None;
+        for candidate in candidates {
+            if first.as_ref().is_some_and(|(_, hit)| f64::from(hit.distance_m) < candidate.near_m) {
                 break;
             }
-            if let Some(hit) = solid.sight(line).and_then(|sight| solid.hit(sight, ray))
+            if candidate.may_meet(ray)
+                && let Some(solid) = self.solids.get(candidate.solid as usize)
+                && let Some(hit) = solid.sight(line).and_then(|sight| solid.hit(sight, ray))
                 && first.as_ref().is_none_or(|(_, before)| hit.distance_m < before.distance_m)
             {
-                first = Some((*index, hit));
+                first = Some((candidate.solid, hit));
             }
         }
         first
     }
 
     /// The first pass.
-    fn faces(&self, cancel: &Cancel) -> Vec<FaceCode> {
+    fn faces(&self, cancel: &Cancel) -> Vec<Seen> {
         let width = self.table.width;
-        let mut codes = vec![0; width * self.table.height];
+        let mut seen = vec![None; width * self.table.height];
         if self.solids.is_empty() {
-            return codes;
+            return seen;
         }
-        codes.par_chunks_mut(width).with_min_len(TILE).enumerate().for_each(|(y, row)| {
+        seen.par_chunks_mut(width).with_min_len(TILE).enumerate().for_each(|(y, row)| {
             if cancel.is_cancelled() {
                 return;
             }
-            for (x, code) in row.iter_mut().enumerate() {
+            for (x, seen) in row.iter_mut().enumerate() {
                 let candidates = self.near(x, y);
                 if !candidates.is_empty() {
                     let ray = self.table.ray(y * width + x);
-                    *code = self.look(candidates, self.sweep.index(x, y), ray).map_or(0, face_code);
+                    *seen = self.look(candidates, self.sweep.index(x, y), ray);
                 }
             }
         });
-        codes
+        seen
     }
 
     /// The second pass.
-    fn colours(&self, faces: &[FaceCode], cancel: &Cancel) -> Vec<u8> {
+    fn colours(&self, faces: &[Seen], cancel: &Cancel) -> Vec<u8> {
         let width = self.table.width;
         let mut rgb = vec![0; width * self.table.height * 3];
         rgb.par_chunks_mut(width * 3 * TILE).enumerate().for_each(|(band, bytes)| {
@@ -180,7 +188,7 @@ impl<'a> Canvas<'a> {
     }
 
     /// Shadows and objects of a row, over what is there.
-    fn objects(&self, y: usize, faces: &[FaceCode], row: &mut Row) {
+    fn objects(&self, y: usize, faces: &[Seen], row: &mut Row) {
         let width = self.table.width;
         for x in 0..width {
             let candidates = self.near(x, y);
@@ -193,20 +201,20 @@ impl<'a> Canvas<'a> {
                 continue;
             }
             let line = self.sweep.index(x, y);
-            let code = faces[index];
+            let here = faces[index];
             let even = [
-                if x > 0 { faces[index - 1] } else { code },
-                if x + 1 < width { faces[index + 1] } else { code },
-                if y > 0 { faces[index - width] } else { code },
-                faces.get(index + width).copied().unwrap_or(code),
+                if x > 0 { faces[index - 1] } else { here },
+                if x + 1 < width { faces[index + 1] } else { here },
+                if y > 0 { faces[index - width] } else { here },
+                faces.get(index + width).copied().unwrap_or(here),
             ]
             .iter()
-            .all(|other| *other == code);
+            .all(|other| same_face(other, &here));
             let pitch = f64::from(self.table.pitch_rad[index]);
-            let even = even && !(code == 0 && self.may_hide_between(candidates, ray, pitch));
+            let even = even && !(here.is_none() && self.may_hide_between(candidates, ray, pitch));
             let behind = |row: &Row| self.shadowed(row.get(x), candidates, line, ray);
             if even {
-                match self.look(candidates, line, ray).filter(|_| code != 0) {
+                match here {
                     Some(seen) => row.set(x, self.shaded(&seen, line, ray, pitch)),
                     None => row.set(x, behind(row)),
                 }
@@ -229,8 +237,8 @@ impl<'a> Canvas<'a> {
     }
 
     /// Whether something small is near a ray that hits nothing.
-    fn may_hide_between(&self, candidates: &[u32], ray: DVec3, pitch: f64) -> bool {
-        candidates.iter().filter_map(|index| self.solids.get(*index as usize)).any(|solid| {
+    fn may_hide_between(&self, candidates: &[Candidate], ray: DVec3, pitch: f64) -> bool {
+        candidates.iter().filter_map(|near| self.solids.get(near.solid as usize)).any(|solid| {
             solid.small && ray.dot(solid.cone.axis) >= (solid.cone.half_angle_rad + pitch).min(3.1).cos()
         })
     }
@@ -255,31 +263,30 @@ impl<'a> Canvas<'a> {
         solid.and_then(|solid| Some(shade(solid, solid.sight(line)?, ray, hit, pitch))).unwrap_or_default()
     }
 
-    /// A colour of the ground under the objects near it.
-    fn shadowed(&self, colour: Colour, candidates: &[u32], line: usize, ray: DVec3) -> Colour {
-        let Some(sensor) = self.sweep.lines.get(line) else { return colour };
-        let down = -(sensor.rotation * ray).dot(self.view.ground.normal);
-        if down <= 1e-4 {
-            return colour;
-        }
-        let distance = self.view.ground.height_m(self.sweep.origin + sensor.position).max(0.2) / down;
-        let mut light = 1.0_f64;
-        for solid in candidates.iter().filter_map(|index| self.solids.get(*index as usize)) {
+    /// A colour of the ground under the objects near it. Each shadow lies on the plane its object stands on, which on a
+    /// hill is not that of the ego vehicle.
+    fn shadowed(&self, colour: Colour, candidates: &[Candidate], line: usize, ray: DVec3) -> Colour {
+        let mut light = 1.0_f32;
+        for candidate in candidates.iter().filter(|candidate| candidate.may_shade(ray)) {
+            let Some(solid) = self.solids.get(candidate.solid as usize) else { continue };
             let Some(sight) = solid.sight(line) else { continue };
-            let point = sight.sensor_m + sight.object_from_sensor * ray * distance;
-            if (point.z + solid.half_m.z).abs() > 1.0 {
+            let direction = sight.object_from_sensor * ray;
+            let distance = (-solid.half_m.z - sight.sensor_m.z) / direction.z;
+            if direction.z >= 0.0 || distance <= 0.0 {
                 continue;
             }
+            let point = sight.sensor_m + direction * distance;
             let beyond = point.abs().truncate() - solid.half_m.truncate();
-            let outside = beyond.max(glam::DVec2::ZERO).length() + beyond.max_element().min(0.0);
+            let outside = beyond.max(DVec2::ZERO).length() + beyond.max_element().min(0.0);
             let part = ((SHADOW_M - outside) / (1.6 * SHADOW_M)).clamp(0.0, 1.0);
-            light = light.min(1.0 - SHADOW * part * part * (3.0 - 2.0 * part));
+            let depth = SHADOW * part * part * (3.0 - 2.0 * part);
+            light = light.min(1.0 - depth as f32 * (1.0 - haze(distance as f32)));
         }
-        let clear = 1.0 - haze(distance as f32);
-        colour.map(|value| value * (1.0 - (1.0 - light as f32) * clear))
+        colour.map(|value| value * light)
     }
 }
 
-fn face_code((solid, hit): (u32, Hit)) -> FaceCode {
-    (solid + 1) << 8 | (hit.body as u32) << 4 | hit.face as u32
+fn same_face(a: &Seen, b: &Seen) -> bool {
+    let face = |seen: &Seen| seen.map(|(solid, hit)| (solid, hit.body, hit.face));
+    face(a) == face(b)
 }

@@ -26,8 +26,8 @@ impl Mask {
             return;
         }
         let sign = if doubled_area < 0.0 { -f64::from(weight) } else { f64::from(weight) };
-        for index in 0..4 {
-            self.edge(corners[index], next(index), sign);
+        for (index, corner) in corners.iter().enumerate() {
+            self.edge(*corner, next(index), sign);
         }
     }
 
@@ -67,12 +67,12 @@ impl Mask {
         }
         let per_pixel = height / (right - left);
         let mut before = 0.0;
-        for column in first..=last {
+        for (column, change) in changes.iter_mut().enumerate().take(last + 1).skip(first) {
             let x0 = left.max(column as f64);
             let x1 = right.min(column as f64 + 1.0);
             let part = per_pixel * (x1 - x0);
             let middle = 0.5 * (x0 + x1) - column as f64;
-            changes[column] += (before + part * (1.0 - middle)) as f32;
+            *change += (before + part * (1.0 - middle)) as f32;
             before = part * middle;
         }
         changes[last + 1] += before as f32;

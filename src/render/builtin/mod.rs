@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{Frame, RenderError, Renderer, Shot};
 pub use cancel::Cancel;
-pub use draw::{MAX_SIDE, draw};
+pub use draw::{MAX_PIXELS, MAX_SIDE, draw};
 pub use ground::Ground;
 pub use picture::Picture;
 pub use rays::RayTables;
@@ -107,8 +107,9 @@ impl Renderer for Builtin {
             let pool = Arc::clone(&renderer.pool);
             pool.spawn(move || {
                 let _place = place;
-                // Nobody to tell when the future is gone.
-                let _ = sender.send(renderer.render_now(&shot, &cancel));
+                if sender.send(renderer.render_now(&shot, &cancel)).is_err() {
+                    tracing::trace!("a picture was drawn for nobody");
+                }
             });
             answer.await.map_err(|_| ended())?
         })

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use glam::{DVec2, DVec3};
 use rayon::prelude::*;
 
+use super::cancel::Cancel;
 use crate::scene::camera::CameraModel;
 
 /// Pixels along the side of a tile.
@@ -58,43 +59,57 @@ impl Cone {
 }
 
 impl RayTable {
-    /// Inverts the lens for each pixel of a picture of this resolution.
-    fn new(camera: &CameraModel, resolution: [u32; 2]) -> Self {
+    /// Inverts the lens for each pixel of a picture of this resolution. `None` when it is not wanted any more.
+    fn new(camera: &CameraModel, resolution: [u32; 2], cancel: &Cancel) -> Option<Self> {
         let [width, height] = resolution.map(|side| side as usize);
         let scale = camera.scale_to(resolution);
-        let rays: Vec<DVec3> = (0..width * height)
-            .into_par_iter()
-            .with_min_len(1024)
-            .map(|index| {
-                let pixel = DVec2::new((index % width) as f64 + 0.5, (index / width) as f64 + 0.5) / scale;
-                camera.unproject(pixel).unwrap_or(DVec3::ZERO)
-            })
-            .collect();
-        let at = |x: usize, y: usize| rays.get(y * width + x).copied().unwrap_or(DVec3::ZERO);
-        let tiles = (0..height.div_ceil(TILE))
-            .flat_map(|row| (0..width.div_ceil(TILE)).map(move |column| (column * TILE, row * TILE)))
-            .map(|(left, top)| {
-                let (right, bottom) = ((left + TILE).min(width), (top + TILE).min(height));
-                let inside = (top..bottom).flat_map(|y| (left..right).map(move |x| (x, y)));
-                let mut cone = Cone::around(inside.map(|(x, y)| at(x, y)));
-                cone.half_angle_rad += pitch(&at, left, top, width, height);
-                cone
-            })
-            .collect();
-        let pitch_rad = (0..width * height)
-            .map(|index| pitch(&at, index % width, index / width, width, height) as f32)
-            .collect();
-        let part = |pick: fn(&DVec3) -> f64| rays.iter().map(|ray| pick(ray) as f32).collect();
-        Self {
-            width,
-            height,
-            x: part(|ray| ray.x),
-            y: part(|ray| ray.y),
-            z: part(|ray| ray.z),
-            pitch_rad,
-            tiles,
-            whole: Cone::around(rays.iter().copied()),
-        }
+        let blank = || vec![0.0; width * height];
+        let cone = Cone { axis: DVec3::Z, half_angle_rad: -1.0 };
+        let (x, y, z, pitch_rad) = (blank(), blank(), blank(), blank());
+        let mut table = Self { width, height, x, y, z, pitch_rad, tiles: Vec::new(), whole: cone };
+        let rows = table.x.par_chunks_mut(width).zip(table.y.par_chunks_mut(width));
+        rows.zip(table.z.par_chunks_mut(width)).enumerate().for_each(|(row, ((xs, ys), zs))| {
+            if cancel.is_cancelled() {
+                return;
+            }
+            for (column, ((x, y), z)) in xs.iter_mut().zip(ys).zip(zs).enumerate() {
+                let pixel = DVec2::new(column as f64 + 0.5, row as f64 + 0.5) / scale;
+                let ray = camera.unproject(pixel).unwrap_or(DVec3::ZERO);
+                (*x, *y, *z) = (ray.x as f32, ray.y as f32, ray.z as f32);
+            }
+        });
+        let mut pitch = std::mem::take(&mut table.pitch_rad);
+        pitch.par_chunks_mut(width).enumerate().for_each(|(row, pitches)| {
+            for (column, pitch) in pitches.iter_mut().enumerate() {
+                *pitch = table.pitch(column, row) as f32;
+            }
+        });
+        table.pitch_rad = pitch;
+        let corners =
+            (0..height).step_by(TILE).flat_map(|top| (0..width).step_by(TILE).map(move |left| (left, top)));
+        table.tiles = corners.map(|(left, top)| table.tile(left, top)).collect();
+        table.whole = Cone::around((0..width * height).map(|index| table.ray(index)));
+        (!cancel.is_cancelled()).then_some(table)
+    }
+
+    /// The cone of a tile, with room for the pixels' own size.
+    fn tile(&self, left: usize, top: usize) -> Cone {
+        let (right, bottom) = ((left + TILE).min(self.width), (top + TILE).min(self.height));
+        let inside = (top..bottom).flat_map(|y| (left..right).map(move |x| y * self.width + x));
+        let mut cone = Cone::around(inside.map(|index| self.ray(index)));
+        cone.half_angle_rad += self.pitch(left, top);
+        cone
+    }
+
+    /// The mean angle to the neighbours of a pixel that have a ray.
+    fn pitch(&self, x: usize, y: usize) -> f64 {
+        let at = |x: usize, y: usize| self.ray(y * self.width + x);
+        let here = at(x, y);
+        let across = at(if x + 1 < self.width { x + 1 } else { x.saturating_sub(1) }, y);
+        let along = at(x, if y + 1 < self.height { y + 1 } else { y.saturating_sub(1) });
+        let angle = |there: DVec3| if there == DVec3::ZERO { 0.0 } else { there.distance(here) };
+        let (across, along) = (angle(across), angle(along));
+        if across > 0.0 && along > 0.0 { 0.5 * (across + along) } else { across.max(along).max(1e-5) }
     }
 
     /// The ray of a pixel.
@@ -106,16 +121,6 @@ impl RayTable {
     fn bytes(&self) -> usize {
         self.x.len() * 16
     }
-}
-
-/// The mean angle to the neighbours of a pixel that have a ray.
-fn pitch(at: &impl Fn(usize, usize) -> DVec3, x: usize, y: usize, width: usize, height: usize) -> f64 {
-    let here = at(x, y);
-    let across = at(if x + 1 < width { x + 1 } else { x.saturating_sub(1) }, y);
-    let along = at(x, if y + 1 < height { y + 1 } else { y.saturating_sub(1) });
-    let angle = |there: DVec3| if there == DVec3::ZERO { 0.0 } else { there.distance(here) };
-    let (across, along) = (angle(across), angle(along));
-    if across > 0.0 && along > 0.0 { 0.5 * (across + along) } else { across.max(along).max(1e-5) }
 }
 
 /// A table and what it is for.
@@ -134,19 +139,24 @@ pub struct RayTables {
 }
 
 impl RayTables {
-    /// The table of a camera, made if need be.
-    pub(super) fn get(&self, camera: &CameraModel, resolution: [u32; 2]) -> Arc<RayTable> {
+    /// The table of a camera, made if need be. `None` when it is not wanted any more.
+    pub(super) fn get(
+        &self,
+        camera: &CameraModel,
+        resolution: [u32; 2],
+        cancel: &Cancel,
+    ) -> Option<Arc<RayTable>> {
         if let Some(table) = self.find(camera, resolution) {
-            return table;
+            return Some(table);
         }
-        let table = Arc::new(RayTable::new(camera, resolution));
+        let table = Arc::new(RayTable::new(camera, resolution, cancel)?);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push(Kept { camera: camera.clone(), resolution, table: Arc::clone(&table) });
         let mut bytes: usize = kept.iter().map(|kept| kept.table.bytes()).sum();
         while bytes > BUDGET_BYTES && kept.len() > 1 {
             bytes -= kept.remove(0).table.bytes();
         }
-        table
+        Some(table)
     }
 
     fn find(&self, camera: &CameraModel, resolution: [u32; 2]) -> Option<Arc<RayTable>> {

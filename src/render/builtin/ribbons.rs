@@ -148,7 +148,9 @@ impl Brush<'_> {
         let centre = segment.from.lerp(segment.to, part);
         let side = segment.sides[0].lerp(segment.sides[1], part);
         let distance = centre.length();
-        if distance > 2.0 && centre.dot(self.seen.axis) < distance * self.seen.half_angle_rad.min(3.14).cos()
+        if distance > 2.0
+            && centre.dot(self.seen.axis)
+                < distance * self.seen.half_angle_rad.min(std::f64::consts::PI).cos()
         {
             return None;
         }

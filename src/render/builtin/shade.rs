@@ -15,25 +15,26 @@ const OUTLINED_PX: f64 = 44.0;
 
 /// The colour where a ray of the sensor hits. `pitch_rad`: angle from a pixel to the next.
 pub(super) fn shade(solid: &Solid, sight: &Sight, ray: DVec3, hit: &Hit, pitch_rad: f64) -> Colour {
-    let Some((body, face)) =
-        solid.bodies.get(hit.body).and_then(|body| Some((body, body.faces.get(hit.face)?)))
+    let Some((body, face)) = solid
+        .bodies
+        .get(usize::from(hit.body))
+        .and_then(|body| Some((body, body.faces.get(usize::from(hit.face))?)))
     else {
         return solid.colour;
     };
-    let point = sight.sensor_m + sight.object_from_sensor * ray * hit.distance_m;
-    let pixel_m = (pitch_rad * hit.distance_m).max(1e-6);
+    let point = sight.sensor_m + sight.object_from_sensor * ray * f64::from(hit.distance_m);
+    let pixel_m = (pitch_rad * f64::from(hit.distance_m)).max(1e-6);
     let (colour, glow) = paint(solid, face, point, pixel_m);
-    let lit = colour.map(|value| value * (glow + (1.0 - glow) * light(solid, face)));
+    let lit = colour.map(|value| value * (glow + (1.0 - glow) * face.light));
     let size_px = 2.0 * solid.half_m.z / pixel_m;
     let strength = (size_px / OUTLINED_PX).clamp(0.0, 1.0) * 0.75;
-    let from_edge_px = body.edge_distance(hit.face, point) / pixel_m;
+    let from_edge_px = body.edge_distance(usize::from(hit.face), point) / pixel_m;
     let outline = (OUTLINE_PX + 0.5 - from_edge_px).clamp(0.0, 1.0) * strength;
-    mix(mix(lit, INK, outline as f32), HAZE, haze(hit.distance_m as f32))
+    mix(mix(lit, INK, outline as f32), HAZE, haze(hit.distance_m))
 }
 
-/// Sun and sky on a face.
-fn light(solid: &Solid, face: &Face) -> f32 {
-    let normal = solid.object_from_world.transpose() * face.normal;
+/// Sun and sky on a face with this normal, in world coordinates.
+pub(super) fn light(normal: DVec3) -> f32 {
     let sun = normal.dot(SUN.normalize_or_zero()).max(0.0);
     (0.60 + 0.14 * normal.z + 0.36 * sun) as f32
 }

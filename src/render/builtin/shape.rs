@@ -34,6 +34,8 @@ pub(super) struct Face {
     pub normal: DVec3,
     pub offset: f64,
     pub material: Material,
+    /// Light on it, 1 for plain daylight; set when the object is placed.
+    pub light: f32,
 }
 
 /// A convex body, in metres around the centre of the cuboid.
@@ -51,14 +53,14 @@ impl Body {
             .into_iter()
             .zip(offsets)
             .zip(materials)
-            .map(|((normal, offset), material)| Face { normal, offset, material });
+            .map(|((normal, offset), material)| Face { normal, offset, material, light: 1.0 });
         Self { faces: faces.collect() }
     }
 
     /// Cuts along a plane through a point: what lies towards `outward` goes.
     fn cut(mut self, through: DVec3, outward: DVec3, material: Material) -> Self {
         if let Some(normal) = outward.try_normalize() {
-            self.faces.push(Face { normal, offset: normal.dot(through), material });
+            self.faces.push(Face { normal, offset: normal.dot(through), material, light: 1.0 });
         }
         self
     }
@@ -77,6 +79,9 @@ impl Body {
             } else if towards > 0.0 {
                 leave = f64::min(leave, room / towards);
             } else if room < 0.0 {
+                return None;
+            }
+            if enter >= leave {
                 return None;
             }
         }
@@ -133,11 +138,11 @@ fn car(at: impl Fn(f64, f64, f64) -> DVec3) -> Vec<Body> {
 }
 
 fn truck(at: impl Fn(f64, f64, f64) -> DVec3) -> Vec<Body> {
-    use Material::{Dark, Paint, Rear, Side, TallFront};
+    use Material::{Dark, Paint, Side, TallFront};
     let cab =
         Body::cuboid(at(0.58, -0.94, -1.0), at(1.0, 0.94, 0.72), [TallFront, Dark, Side, Side, Paint, Dark]);
     let cargo =
-        Body::cuboid(at(-1.0, -1.0, -0.7), at(0.54, 1.0, 1.0), [Paint, Rear, Paint, Paint, Paint, Dark]);
+        Body::cuboid(at(-1.0, -1.0, -0.7), at(0.54, 1.0, 1.0), [Paint, Paint, Paint, Paint, Paint, Dark]);
     let chassis =
         Body::cuboid(at(-0.98, -0.9, -1.0), at(0.56, 0.9, -0.7), [Dark, Dark, Side, Side, Dark, Dark]);
     vec![cab, cargo, chassis]

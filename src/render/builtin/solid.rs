@@ -7,6 +7,7 @@ use glam::{DMat3, DVec3};
 
 use super::palette::{Colour, of_class};
 use super::rays::{Cone, RayTable, TILE};
+use super::shade::light;
 use super::shape::{Body, bodies};
 use super::sweep::{Order, Sweep};
 use super::view::PlacedObject;
@@ -32,10 +33,10 @@ pub(super) struct Solid {
     pub bodies: Vec<Body>,
     pub half_m: DVec3,
     pub colour: Colour,
-    /// Object from world at mid shutter, for light.
-    pub object_from_world: DMat3,
     /// Directions in which it or its shadow may be seen, in sensor coordinates.
     pub cone: Cone,
+    /// Directions in which it may be seen without its shadow: within the angle of this cosine of the cone's axis.
+    body_cosine: f64,
     /// No part is nearer than this, in metres.
     pub near_m: f64,
     /// Whether it may be narrower than a few pixels.
@@ -44,12 +45,52 @@ pub(super) struct Solid {
     sights: Vec<Sight>,
 }
 
-/// Where an object is hit.
+/// A solid that a tile may show, with what rules it out for most rays.
 #[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    axis: DVec3,
+    body_cosine: f64,
+    shadow_cosine: f64,
+    /// No part is nearer than this, in metres.
+    pub near_m: f64,
+    /// Its place among the solids.
+    pub solid: u32,
+}
+
+impl Candidate {
+    pub fn new(solid: &Solid, index: u32) -> Self {
+        Self {
+            axis: solid.cone.axis,
+            body_cosine: solid.body_cosine,
+            shadow_cosine: cosine(solid.cone.half_angle_rad),
+            near_m: solid.near_m,
+            solid: index,
+        }
+    }
+
+    /// Whether a ray of about unit length may meet the object.
+    pub fn may_meet(&self, ray: DVec3) -> bool {
+        ray.dot(self.axis) >= self.body_cosine
+    }
+
+    /// Whether it may meet the object's shadow.
+    pub fn may_shade(&self, ray: DVec3) -> bool {
+        ray.dot(self.axis) >= self.shadow_cosine
+    }
+}
+
+/// Of an angle, for comparing with rays of about unit length.
+fn cosine(angle_rad: f64) -> f64 {
+    if angle_rad < std::f64::consts::PI { angle_rad.cos() } else { -2.0 }
+}
+
+/// Where an object is hit.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Hit {
-    pub distance_m: f64,
-    pub body: usize,
-    pub face: usize,
+    /// In units of the ray's length.
+    pub distance_m: f32,
+    pub body: u8,
+    pub face: u8,
 }
 
 impl Solid {
@@ -95,13 +136,16 @@ impl Solid {
             table.pitch_rad.iter().copied().step_by(table.pitch_rad.len() / 16 + 1).collect();
         pitch.sort_by(f32::total_cmp);
         let pixel_m = nearest * f64::from(*pitch.last()?);
+        let mut lit = bodies(object.class, 2.0 * half_m);
+        let rotation = pose_during_shutter(&object.world_from_object, 0.5).rotation_matrix();
+        for face in lit.iter_mut().flat_map(|body| &mut body.faces) {
+            face.light = light(rotation * face.normal);
+        }
         Some(Self {
-            bodies: bodies(object.class, 2.0 * half_m),
+            bodies: lit,
             half_m,
             colour: individual(of_class(object.class), object.id),
-            object_from_world: pose_during_shutter(&object.world_from_object, 0.5)
-                .rotation_matrix()
-                .transpose(),
+            body_cosine: cosine(cone_around(&looks, half_m.length()).half_angle_rad),
             cone,
             near_m: nearest - radius,
             small: 2.0 * half_m.min_element() < SMALL_PX * pixel_m,
@@ -124,9 +168,9 @@ impl Solid {
         let mut first: Option<Hit> = None;
         for (index, body) in self.bodies.iter().enumerate() {
             if let Some((distance_m, face)) = body.enter(sight.sensor_m, direction)
-                && first.is_none_or(|hit| distance_m < hit.distance_m)
+                && first.is_none_or(|hit| (distance_m as f32) < hit.distance_m)
             {
-                first = Some(Hit { distance_m, body: index, face });
+                first = Some(Hit { distance_m: distance_m as f32, body: index as u8, face: face as u8 });
             }
         }
         first

@@ -36,7 +36,7 @@ pub(super) fn stamp(picture: &mut Picture) {
                     let start = ((top + y) * width + left + index * ADVANCE * size + x) * 3;
                     for value in picture.rgb.get_mut(start..start + 3).unwrap_or_default() {
                         let old = u32::from(*value);
-                        *value = (old + ((255 - old) * STRENGTH >> 8)) as u8;
+                        *value = (old + (((255 - old) * STRENGTH) >> 8)) as u8;
                     }
                 }
             }
