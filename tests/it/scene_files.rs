@@ -393,4 +393,22 @@ proptest! {
             prop_assert!(!error.to_string().contains('\n'));
         }
     }
+
+    #[test]
+    fn a_member_with_changed_letters_loads_or_is_refused(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), "[0-9eE.,:\"\\[\\]{}a-zN-]"), 1..4),
+        rig in any::<bool>(),
+    ) {
+        let name = if rig { "rig_trajectories.json" } else { "sequence_tracks.json" };
+        let mut files = Files::tiny();
+        let (_, bytes) = files.0.iter_mut().find(|(member, _)| member == name).unwrap();
+        for (at, letter) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = letter.as_bytes()[0];
+        }
+        if let Err(error) = open_bytes(&files.zip()) {
+            let sentence = error.to_string();
+            prop_assert!(sentence.starts_with(name) && !sentence.contains('\n'), "{}", sentence);
+        }
+    }
 }

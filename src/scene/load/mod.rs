@@ -21,6 +21,7 @@ use std::thread;
 
 use super::camera::{FTheta, Fisheye, Pinhole, Projection};
 use super::error::SceneError;
+use super::map::Placement;
 use super::usdz::{Archive, View};
 use super::{Camera, Map, Scenario, Tracks};
 use crate::mapping;
@@ -36,7 +37,7 @@ const INFO: &str = "data_info.json";
 const METADATA: &str = "metadata.yaml";
 const MAP: &str = "map.xodr";
 /// The largest `map.xodr`: as a tree it takes ten times that.
-const MAP_BYTES: u64 = 8 << 20;
+const MAP_BYTES: u64 = 32 << 20;
 /// The largest `metadata.yaml`.
 const METADATA_BYTES: u64 = 1 << 20;
 
@@ -182,9 +183,19 @@ fn lanes(archive: &mut Archive, rig: &Rig, notes: &mut Vec<String>) -> Option<Ma
     }
 }
 
-// STAND-IN until the branch `motion` is merged: call its reader of OpenDRIVE here, and note what it refuses.
-fn map_of(_text: &str, _rig: &Rig, _notes: &mut Vec<String>) -> Option<Map> {
-    None
+fn map_of(text: &str, rig: &Rig, notes: &mut Vec<String>) -> Option<Map> {
+    let ego_path_m: Vec<_> = rig.drive.ego.poses.iter().map(|pose| pose.translation_m).collect();
+    let placement = Placement { ecef_from_world: rig.ecef_from_world.as_ref(), ego_path_m: &ego_path_m };
+    match Map::from_xodr(text, &placement) {
+        Ok((map, mut more)) => {
+            notes.append(&mut more);
+            Some(map)
+        }
+        Err(error) => {
+            notes.push(format!("{MAP}: {error}: the map is left out"));
+            None
+        }
+    }
 }
 
 /// Parses a member to its end; `None` when there is none.

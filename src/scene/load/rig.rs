@@ -5,7 +5,7 @@ use glam::DMat4;
 use super::count::Counter;
 use super::frames::{self, FramePoses, Frames, MOST_CAMERAS};
 use super::json::{Json, Result};
-use super::values::{Rows, increasing_us, rigid, wrapped_matrix};
+use super::values::{Rows, increasing_us, matrix, rigid, wrapped_matrix};
 use crate::geometry::Pose;
 use crate::scene::camera::CameraModel;
 use crate::scene::camera::read::camera_model;
@@ -105,7 +105,7 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
         }
         Ok(())
     })?;
-    let poses = poses.ok_or_else(|| json.fault_in(".T_rig_worlds", "is missing"))?;
+    let (poses, last_matrix) = poses.ok_or_else(|| json.fault_in(".T_rig_worlds", "is missing"))?;
     let timestamps_us =
         timestamps_us.ok_or_else(|| json.fault_in(".T_rig_world_timestamps_us", "is missing"))?;
     if poses.is_empty() {
@@ -119,7 +119,7 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
     }
     let (rig_box, box_turned) = rig_box.map_or((None, false), |(found, turned)| (Some(found), turned));
     Ok(Drive {
-        ego: Trajectory { timestamps_us, poses, last_matrix: None },
+        ego: Trajectory { timestamps_us, poses, last_matrix },
         rig_box,
         box_turned,
         frames: frames.unwrap_or_default(),
@@ -127,15 +127,18 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
     })
 }
 
-fn rigids(json: &mut Json, counter: &Counter) -> Result<Vec<Pose>> {
-    let mut poses = Vec::new();
+/// Poses, and the matrix of the last one.
+fn rigids(json: &mut Json, counter: &Counter) -> Result<(Vec<Pose>, Option<DMat4>)> {
+    let (mut poses, mut last) = (Vec::new(), None);
     json.list(|json, _| {
         counter.one(json)?;
-        poses.push(rigid(json)?.1);
+        let (rows, pose) = rigid(json)?;
+        poses.push(pose);
+        last = Some(matrix(&rows));
         Ok(())
     })?;
     poses.shrink_to_fit();
-    Ok(poses)
+    Ok((poses, last))
 }
 
 /// The box, and whether the file turns it.
