@@ -1,12 +1,12 @@
 //! `neuro render`: draw scenes for other programs, as a NuRec service does.
 //!
-//! Ends as `neuro serve` does: the first signal lets running pictures finish, the second does not. A client that keeps its
-//! connection open without asking for anything does not hold up the end.
+//! Ends as `neuro serve` does: the first signal lets running pictures finish, the second does not. Clients are told to go
+//! and get a moment for it; one that keeps its connection without asking for anything does not hold up the end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -19,7 +19,7 @@ use super::output::say;
 use super::settings::{FlagSet, SettingFlags};
 use super::signals::Signals;
 use crate::config::Key;
-use crate::grpc::sensorsim::{SceneShelf, SensorsimService};
+use crate::grpc::sensorsim::{Drawing, SceneShelf, SensorsimService};
 use crate::grpc::{GrpcError, serve_sensorsim};
 use crate::render::builtin::Builtin;
 use crate::scene::LoadLimits;
@@ -27,6 +27,12 @@ use crate::telemetry::logs;
 
 /// How long running pictures get to finish.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long clients that ask for nothing get to close their connections, and answers to leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How often to look whether anything is still being drawn.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// How long blocked threads (a scene half read) may hold up the end of the process.
 const THREADS_GRACE: Duration = Duration::from_millis(100);
@@ -95,6 +101,7 @@ async fn serve(args: &RenderArgs) -> Outcome {
     let shut_down = args.allow_shut_down.then(|| Arc::clone(&asked));
     let service = SensorsimService::new(renderer, Arc::clone(&shelf), shut_down);
 
+    let drawing = service.drawing();
     let address = SocketAddr::new(args.host, args.port);
     let listener =
         TcpListener::bind(address).await.or_exit_with(Exit::Listen, format!("cannot listen on {address}"))?;
@@ -114,22 +121,38 @@ async fn serve(args: &RenderArgs) -> Outcome {
         () = asked.notified() => info!("stopping because a client asked: running pictures finish"),
     }
     drop(stop);
-    finish(server, &mut signals).await
+    finish(server, &drawing, &mut signals).await
 }
 
-async fn finish(mut server: JoinHandle<Result<(), GrpcError>>, signals: &mut Signals) -> Outcome {
+async fn finish(
+    mut server: JoinHandle<Result<(), GrpcError>>,
+    drawing: &Drawing,
+    signals: &mut Signals,
+) -> Outcome {
     tokio::select! {
-        ended = tokio::time::timeout(GRACE, &mut server) => {
-            if ended.is_err() {
-                warn!(grace_seconds = GRACE.as_secs(), "the grace ran out: what still ran is cut off");
-                return Ok(Exit::CutOff);
-            }
-            info!("stopped: every request taken was answered");
-            Ok(Exit::Ok)
+        _ = &mut server => {}
+        () = idle(drawing) => {}
+        () = tokio::time::sleep(GRACE) => {
+            let left = drawing.count();
+            warn!(left, grace_seconds = GRACE.as_secs(), "the grace ran out: what still ran is cut off");
+            return Ok(Exit::CutOff);
         }
         signal = signals.next() => {
-            warn!(signal, "stopping at once");
-            Ok(Exit::CutOff)
+            warn!(signal, left = drawing.count(), "stopping at once");
+            return Ok(Exit::CutOff);
+        }
+    }
+    info!("stopped: every request taken was answered");
+    Ok(Exit::Ok)
+}
+
+/// Returns when nothing was drawn for a moment.
+async fn idle(drawing: &Drawing) {
+    let mut since = Instant::now();
+    while since.elapsed() < FAREWELL {
+        tokio::time::sleep(GLANCE).await;
+        if drawing.count() > 0 {
+            since = Instant::now();
         }
     }
 }

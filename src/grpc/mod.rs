@@ -23,6 +23,9 @@ const CALLS_PER_CONNECTION: usize = 64;
 /// Most streams that a client may open before it waits.
 const STREAMS_PER_CONNECTION: u32 = 256;
 
+/// Most requests that a client may take back before they were looked at: somebody who scrubs takes many back.
+const TAKEN_BACK: usize = 1024;
+
 /// HTTP/2 windows: requests with many objects arrive without waiting for the window to open again.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
@@ -60,6 +63,7 @@ pub async fn serve_sensorsim(
     Server::builder()
         .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .http2_max_pending_accept_reset_streams(Some(TAKEN_BACK))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(health)

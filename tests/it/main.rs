@@ -17,6 +17,7 @@ mod openvla;
 mod operate;
 mod plan;
 mod record;
+mod render_cli;
 mod resnet;
 mod rest;
 mod scene;

@@ -31,7 +31,7 @@ const MAX_BATCH: usize = 64;
 pub struct SensorsimService {
     renderer: Arc<dyn Renderer>,
     shelf: Arc<SceneShelf>,
-    pictures: Semaphore,
+    pictures: Arc<Semaphore>,
     shut_down: Option<Arc<Notify>>,
 }
 
@@ -40,7 +40,13 @@ impl SensorsimService {
     /// are refused.
     #[must_use]
     pub fn new(renderer: Arc<dyn Renderer>, shelf: Arc<SceneShelf>, shut_down: Option<Arc<Notify>>) -> Self {
-        Self { renderer, shelf, pictures: Semaphore::new(MAX_PICTURES), shut_down }
+        Self { renderer, shelf, pictures: Arc::new(Semaphore::new(MAX_PICTURES)), shut_down }
+    }
+
+    /// A view of what is being drawn, to keep when the service goes to its server.
+    #[must_use]
+    pub fn drawing(&self) -> Drawing {
+        Drawing { pictures: Arc::clone(&self.pictures) }
     }
 
     /// The scene of a request.
@@ -69,6 +75,20 @@ impl SensorsimService {
                 "{MAX_PICTURES} pictures are being drawn already; ask again later"
             ))
         })
+    }
+}
+
+/// How much a service has to do.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    pictures: Arc<Semaphore>,
+}
+
+impl Drawing {
+    /// How many pictures are being drawn.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        MAX_PICTURES.saturating_sub(self.pictures.available_permits())
     }
 }
 
