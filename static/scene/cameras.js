@@ -145,6 +145,7 @@ function drawChips() {
 }
 
 function sync() {
+  if (!state.scene) { $('camera-chips').replaceChildren(); return; }
   for (const [name, cell] of cells) {
     if (state.cameras.includes(name)) continue;
     cell.root.remove();

@@ -91,7 +91,21 @@ export function openHelp() {
   close.focus();
 }
 
+/** What was pressed with the pointer gives the keys back, so that Space plays after a click on a button. */
+function letGo() {
+  const bars = '.bar, .transport, .bev-tools, .chips, .tracks';
+  addEventListener('click', ({ detail, target }) => {
+    const button = target.closest?.('button');
+    if (detail > 0 && button?.closest(bars)) button.blur();
+  });
+  let byPointer = false;
+  addEventListener('pointerdown', () => { byPointer = true; }, true);
+  addEventListener('keydown', () => { byPointer = false; }, true);
+  addEventListener('change', ({ target }) => { if (byPointer && target.matches('select') && target.closest(bars)) target.blur(); });
+}
+
 export function startKeys() {
+  letGo();
   addEventListener('keydown', (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     if (document.querySelector('dialog:modal')) {

@@ -54,11 +54,20 @@ export function readLink(hash = location.hash) {
   return new URLSearchParams(hash.replace(/^#/, ''));
 }
 
+/** What holds for any scene: how the viewer likes to look at it. */
+export function habits() {
+  const link = readLink();
+  for (const key of ['s', 'f', 't', 'focus', 'loop', 'sel']) link.delete(key);
+  const [follow, ...rest] = (link.get('view') ?? '').split(',');
+  if (follow) link.set('view', ['follow', ...rest.slice(0, 2)].join(','));
+  return link;
+}
+
 /** Puts the view a link describes on the page; `scene` is loaded. Returns the instant and the loop for the clock. */
 export function restore(link, scene) {
   const names = scene.cameras.map(({ name }) => name);
   const asked = link.has('cams') ? link.get('cams').split(',').filter((name) => names.includes(name)) : names.slice(0, 6);
-  const cameras = [...new Set(asked)];
+  const cameras = [...new Set(asked.length > 0 || link.get('cams') === '' ? asked : names.slice(0, 6))];
   const order = [...cameras, ...names.filter((name) => !cameras.includes(name))];
   const spans = Object.fromEntries((link.get('spans') ?? '').split(',').map((part) => part.split(':')).filter(([name, span]) => names.includes(name) && span > 1).map(([name, span]) => [name, Number(span)]));
   const [follow, heading, scale, x, y] = (link.get('view') ?? 'follow,fixed').split(',');

@@ -10,7 +10,7 @@ import { startDivider } from './divider.js';
 import { startFacts } from './facts.js';
 import { baseName } from './format.js';
 import { startKeys } from './keys.js';
-import { readLink, restore, startLink } from './link.js';
+import { habits, readLink, restore, startLink } from './link.js';
 import { reconnect, sendView, start as startLive } from './live.js';
 import { forgetMeters, measured, startMeters } from './meters.js';
 import { startNotices } from './notices.js';
@@ -72,7 +72,7 @@ async function follow({ playback }) {
   }
   if (told === state.scene?.sequence_id) return;
   link = null;
-  await opened(asked ?? new URLSearchParams());
+  await opened(asked ?? habits());
   const name = asked?.get('f');
   if (name && state.scene && baseName(state.scene.file ?? '') !== name) {
     toast(`The link is to ${name}; this session plays ${baseName(state.scene.file ?? '')}`);
@@ -116,10 +116,10 @@ startKeys();
 startLink();
 startSessions(changeSession);
 startPicker((file) => {
-  if (state.scene?.file === file) return null;
+  if (state.scene?.file === file) { closePicker(); return null; }
   const asked = link;
   link = null;
-  return opened(asked ?? new URLSearchParams());
+  return opened(asked ?? habits());
 });
 startLive({ frame: drawFrame, opened: () => {} });
 addEventListener('neuro-theme', arrange);

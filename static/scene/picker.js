@@ -75,10 +75,10 @@ async function load(file) {
   problem = '';
   draw();
   try {
+    const { session } = state;
     await server.load(file);
     loading = '';
-    await choose(file);
-    dialog.close();
+    if (session === state.session) await choose(file);
   } catch (error) {
     problem = `${baseName(file)} could not be loaded. ${error.message}`;
   } finally {

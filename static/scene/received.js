@@ -1,6 +1,6 @@
 // The frame sets received lately, by instant: the cached bar of the timeline, and pictures for its preview.
 
-const MOST_BYTES = 48 * 1024 * 1024;
+const MOST_BYTES = 32 * 1024 * 1024;
 const JOIN_US = 250_000;
 
 let sets = new Map();
@@ -34,7 +34,8 @@ export function keep(set) {
   cover(us);
   if (sets.has(us)) bytes -= sets.get(us).bytes;
   sets.delete(us);
-  sets.set(us, set);
+  // Cuboids and tracks are not needed again, and weigh more than pictures do.
+  sets.set(us, { images: set.header.images, picture: set.picture, bytes: set.bytes });
   bytes += set.bytes;
   for (const [oldest, { bytes: freed }] of sets) {
     if (bytes <= MOST_BYTES) break;

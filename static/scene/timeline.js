@@ -47,7 +47,7 @@ async function drawPreview(us, px) {
   preview.querySelector('span').textContent = instantText(us, state.scene, state.ruler);
   const small = preview.querySelector('canvas');
   const name = state.focus ?? state.cameras[0];
-  const image = set?.header.images.find(({ camera }) => camera === name);
+  const image = set?.images.find(({ camera }) => camera === name);
   small.hidden = !image;
   if (!image || previewed === image) return;
   previewed = image;

@@ -65,7 +65,7 @@ function paintRuler(context, scene, ruler, x, width) {
     if (!major) continue;
     const text = instantText(us, scene, ruler, digits);
     const wide = context.measureText(text).width;
-    context.fillText(text, Math.min(Math.max(at - wide / 2, 0), width - wide), 6);
+    context.fillText(text, Math.min(Math.max(at - wide / 2, 3), width - wide - 3), 6);
   }
 }
 

@@ -301,6 +301,29 @@ async function takesAlong(browser, page, server) {
   });
 }
 
+async function sessions(page, server) {
+  await check('a new session has a clock and a scene of its own', async () => {
+    await page.keyboard.press('Escape');
+    const before = await playback(server);
+    await page.selectOption('#session', '+');
+    await page.waitForSelector('#picker .file');
+    const { s: name } = linkOf(page);
+    assert.ok(name, page.url());
+    await page.locator('#picker .file').first().click();
+    await page.waitForSelector('#grid .cell.drawn');
+    await at(page, 0);
+    await page.keyboard.press('Shift+ArrowRight');
+    await at(page, 1);
+    const own = await (await fetch(`${server.url}/api/sessions/${name}/playback`)).json();
+    assert.equal(own.seconds_since_start, 1);
+    assert.deepEqual(await playback(server), before);
+    await page.selectOption('#session', 'default');
+    await page.waitForSelector('#grid .cell.drawn');
+    await at(page, Math.floor(before.seconds_since_start * 1000) / 1000);
+    assert.equal(linkOf(page).s, undefined);
+  });
+}
+
 async function looks(page) {
   await check('labels, names and contrast are in order: dark, light, narrow', async () => {
     await page.keyboard.press('Escape');
@@ -342,6 +365,7 @@ async function embedded(browser, server) {
   await selects(page, server);
   await views(page, server);
   await takesAlong(browser, page, server);
+  await sessions(page, server);
   await looks(page);
   await picture(page);
   await check('the two pages lead to each other', async () => {
