@@ -2,6 +2,7 @@
 
 mod check;
 mod info;
+mod sample;
 
 use clap::{Args, Subcommand};
 
@@ -20,6 +21,8 @@ enum SceneCommand {
     Info(info::InfoArgs),
     /// Say of each file whether it is a scenario a server would load.
     Check(check::CheckArgs),
+    /// Make a sample scenario.
+    Sample(sample::SampleArgs),
 }
 
 /// Runs one of them.
@@ -30,5 +33,6 @@ pub fn run(args: &SceneArgs) -> Outcome {
     match &args.command {
         SceneCommand::Info(args) => info::run(args),
         SceneCommand::Check(args) => check::run(args),
+        SceneCommand::Sample(args) => sample::run(args),
     }
 }
