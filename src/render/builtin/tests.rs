@@ -342,6 +342,7 @@ fn scenario() -> Arc<Scenario> {
         poses: (0..20)
             .map(|step| Pose { translation_m: DVec3::X * f64::from(step), rotation: DQuat::IDENTITY })
             .collect(),
+        last_matrix: None,
     };
     let parked = Track {
         id: "parked".to_owned(),
@@ -352,6 +353,7 @@ fn scenario() -> Arc<Scenario> {
         trajectory: Trajectory {
             timestamps_us: vec![0, 1_000_000],
             poses: vec![Pose { translation_m: DVec3::new(14.0, 3.0, 0.8), rotation: DQuat::IDENTITY }; 2],
+            last_matrix: None,
         },
     };
     Arc::new(Scenario {
