@@ -8,6 +8,7 @@ mod options;
 mod output;
 mod predict;
 mod replay;
+mod scene;
 mod serve;
 mod settings;
 mod signals;
@@ -36,6 +37,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Check, list, import, make and swap models.
     Model(model::ModelArgs),
+    /// Check and describe scenario files.
+    Scene(scene::SceneArgs),
     /// Run a recording again and report where the actions differ.
     Replay(replay::ReplayArgs),
     /// Show the effective settings.
@@ -53,6 +56,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Serve(args) => serve::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Model(args) => model::run(&args),
+        Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi => openapi::run(),

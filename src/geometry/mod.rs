@@ -4,52 +4,9 @@
 //! World: local, metres, z up. Rig: x forward, y left, z up, origin on the ground below the rear axle. Sensor: x right,
 //! y down, z forward.
 
-use glam::{DMat3, DMat4, DQuat, DVec3};
+mod pose;
+#[cfg(test)]
+mod pose_tests;
+pub mod rotation;
 
-/// A rigid transform: rotate, then translate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pose {
-    /// Origin of the source in target coordinates, in metres.
-    pub translation_m: DVec3,
-    /// Rotation from source to target axes; unit length.
-    pub rotation: DQuat,
-}
-
-impl Pose {
-    /// Source and target are the same.
-    pub const IDENTITY: Self = Self { translation_m: DVec3::ZERO, rotation: DQuat::IDENTITY };
-
-    /// `target_from_source * source_from_inner = target_from_inner`.
-    #[must_use]
-    pub fn compose(&self, inner: &Self) -> Self {
-        Self {
-            translation_m: self.transform_point(inner.translation_m),
-            rotation: self.rotation * inner.rotation,
-        }
-    }
-
-    /// `source_from_target`.
-    #[must_use]
-    pub fn inverse(&self) -> Self {
-        let rotation = self.rotation.conjugate();
-        Self { translation_m: -(rotation * self.translation_m), rotation }
-    }
-
-    /// A point in source coordinates, in target coordinates.
-    #[must_use]
-    pub fn transform_point(&self, point_m: DVec3) -> DVec3 {
-        self.rotation * point_m + self.translation_m
-    }
-
-    /// The 4x4 matrix.
-    #[must_use]
-    pub fn matrix(&self) -> DMat4 {
-        DMat4::from_rotation_translation(self.rotation, self.translation_m)
-    }
-
-    /// The rotation as a matrix.
-    #[must_use]
-    pub fn rotation_matrix(&self) -> DMat3 {
-        DMat3::from_quat(self.rotation)
-    }
-}
+pub use pose::{Pose, PoseError};

@@ -1,7 +1,28 @@
 //! The world as data: a NuRec scenario in memory, its poses, tracks, cameras and map, and the playback clock.
 //! Knows nothing of HTTP.
 
+pub mod activation;
 pub mod camera;
+pub mod clock;
+pub mod error;
+mod grade_filter;
+pub mod load;
+pub mod map;
+pub mod sample;
+mod sensor;
+pub mod spectator;
+mod track_index;
+pub mod tracks;
+pub mod trajectory;
+pub mod usdz;
+pub mod vertical_filter;
+
+#[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod trajectory_tests;
 
 use std::path::PathBuf;
 
@@ -9,6 +30,13 @@ use glam::{DMat4, DVec3};
 
 use crate::geometry::Pose;
 use camera::CameraModel;
+
+pub use error::SceneError;
+pub use load::LoadLimits;
+pub use map::{Map, MapLine, MapLineKind};
+pub use tracks::{Track, Tracks};
+pub use trajectory::Trajectory;
+pub use vertical_filter::VerticalFilter;
 
 /// A scenario, whole and checked. Immutable: share it with `Arc`.
 #[derive(Debug)]
@@ -40,15 +68,6 @@ pub struct Scenario {
     pub notes: Vec<String>,
 }
 
-/// Poses over time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trajectory {
-    /// Strictly increasing, in microseconds.
-    pub timestamps_us: Vec<i64>,
-    /// As many as timestamps.
-    pub poses: Vec<Pose>,
-}
-
 /// A calibrated camera on the rig.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Camera {
@@ -68,29 +87,6 @@ pub struct Camera {
     pub shutter_poses: Option<Vec<[Pose; 2]>>,
 }
 
-/// All tracks, sorted by start (stable), with an index over time.
-#[derive(Debug, Clone, Default)]
-pub struct Tracks {
-    list: Vec<Track>,
-}
-
-/// One object over time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Track {
-    /// As in the file.
-    pub id: String,
-    /// `automobile`, `person`, ...
-    pub class: String,
-    /// Whether it moves.
-    pub dynamic: bool,
-    /// Whether a simulator may drive it.
-    pub controllable: bool,
-    /// Length, width, height, in metres.
-    pub dimensions_m: DVec3,
-    /// `world_from_cuboid` over time; the cuboid's origin is its centre.
-    pub trajectory: Trajectory,
-}
-
 /// The ego vehicle's box.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RigBox {
@@ -98,63 +94,4 @@ pub struct RigBox {
     pub centroid_m: DVec3,
     /// Length, width, height, in metres.
     pub dimensions_m: DVec3,
-}
-
-/// Lanes as polylines in world coordinates.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Map {
-    /// Lane borders and road marks.
-    pub lines: Vec<MapLine>,
-}
-
-/// One polyline of a map.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MapLine {
-    /// What it marks.
-    pub kind: MapLineKind,
-    /// In metres, world coordinates.
-    pub points_m: Vec<DVec3>,
-}
-
-/// What a map line marks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MapLineKind {
-    /// The outer edge of a driving surface.
-    RoadEdge,
-    /// A border between lanes, drawn solid.
-    Solid,
-    /// A border between lanes, drawn broken.
-    Broken,
-    /// Kerb, sidewalk or any other border.
-    Other,
-}
-
-// STAND-IN until the branch `motion` is merged.
-impl Tracks {
-    #[allow(missing_docs)]
-    pub fn new(list: Vec<Track>) -> Self {
-        Self { list }
-    }
-    #[allow(missing_docs)]
-    pub fn by_id(&self, id: &str) -> Option<&Track> {
-        self.list.iter().find(|track| track.id == id)
-    }
-    #[allow(missing_docs)]
-    pub fn alive_at(&self, timestamp_us: i64) -> impl Iterator<Item = (usize, &Track, Pose)> {
-        self.list.iter().enumerate().filter_map(move |(i, t)| Some((i, t, t.trajectory.pose_at(timestamp_us)?)))
-    }
-}
-impl Trajectory {
-    #[allow(missing_docs)]
-    pub fn pose_at(&self, timestamp_us: i64) -> Option<Pose> {
-        let after = self.timestamps_us.partition_point(|stamp| *stamp <= timestamp_us);
-        let before = after.checked_sub(1)?;
-        let pose = *self.poses.get(before)?;
-        let Some((next, next_us)) = self.poses.get(after).zip(self.timestamps_us.get(after)) else {
-            return (self.timestamps_us[before] == timestamp_us).then_some(pose);
-        };
-        let b = self.timestamps_us[before];
-        let f = (timestamp_us - b) as f64 / (next_us - b) as f64;
-        Some(camera::pose_during_shutter(&[pose, *next], f))
-    }
 }

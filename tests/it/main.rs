@@ -15,6 +15,8 @@ mod operate;
 mod record;
 mod resnet;
 mod rest;
+mod scene;
+mod scene_files;
 mod server;
 mod service;
 mod shell;

@@ -8,6 +8,7 @@ mod ftheta;
 mod model;
 mod pinhole;
 mod polynomial;
+pub(super) mod read;
 mod rolling;
 mod windshield;
 
