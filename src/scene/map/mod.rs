@@ -1,10 +1,10 @@
 //! Lanes of a scenario, from its OpenDRIVE member: sampled to polylines, placed in the world, laid on the ground.
 
-mod cubic;
+pub(super) mod cubic;
 mod ground;
 mod lanes;
 mod placement;
-mod plan;
+pub(super) mod plan;
 mod read;
 mod sampling;
 #[cfg(test)]

@@ -6,17 +6,17 @@ use super::cubic::with_slope;
 
 /// A piece of a reference line.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Geometry {
-    pub(super) start_m: f64,
-    pub(super) length_m: f64,
-    pub(super) origin_m: DVec2,
-    pub(super) heading_rad: f64,
-    pub(super) shape: Shape,
+pub(in crate::scene) struct Geometry {
+    pub(in crate::scene) start_m: f64,
+    pub(in crate::scene) length_m: f64,
+    pub(in crate::scene) origin_m: DVec2,
+    pub(in crate::scene) heading_rad: f64,
+    pub(in crate::scene) shape: Shape,
 }
 
 /// Its form.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Shape {
+pub(in crate::scene) enum Shape {
     Line,
     Arc { curvature: f64 },
     Spiral { start: f64, end: f64 },
@@ -26,11 +26,11 @@ pub(super) enum Shape {
 
 /// A place on a reference line.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Station {
-    pub(super) position_m: DVec2,
-    pub(super) heading_rad: f64,
+pub(in crate::scene) struct Station {
+    pub(in crate::scene) position_m: DVec2,
+    pub(in crate::scene) heading_rad: f64,
     /// In 1/m, left positive; roughly.
-    pub(super) curvature: f64,
+    pub(in crate::scene) curvature: f64,
 }
 
 /// Nodes and weights of five-point Gauss-Legendre quadrature on 0..1.
@@ -44,7 +44,7 @@ const GAUSS: [(f64, f64); 5] = [
 
 impl Geometry {
     /// At a distance along the piece, in metres.
-    pub(super) fn at(&self, ds: f64) -> Station {
+    pub(in crate::scene) fn at(&self, ds: f64) -> Station {
         let (local, heading, curvature) = match self.shape {
             Shape::Line => (DVec2::new(ds, 0.0), 0.0, 0.0),
             Shape::Arc { curvature } => (spiral(curvature, 0.0, ds), curvature * ds, curvature),

@@ -102,8 +102,8 @@ proptest! {
     fn no_text_makes_it_panic(cut in 0usize..900, junk in "[<>/=\"a-z0-9 .-]{0,12}") {
         let text = document(&one_lane(50.0, r#"<spiral curvStart="0" curvEnd="0.02"/>"#));
         let cut = cut.min(text.len());
-        let _ = Map::from_xodr(&format!("{}{junk}{}", &text[..cut], &text[cut..]), &Placement::default());
-        let _ = Map::from_xodr(&text[..cut], &Placement::default());
+        drop(Map::from_xodr(&format!("{}{junk}{}", &text[..cut], &text[cut..]), &Placement::default()));
+        drop(Map::from_xodr(&text[..cut], &Placement::default()));
     }
 }
 
@@ -173,9 +173,8 @@ fn a_map_lands_where_the_earth_says_with_the_georeference_as_it_comes() {
     let ecef_from_world = ecef_from_enu(48.7758, 9.1829, 245.0)
         * DMat4::from_translation(DVec3::new(40.0, 0.0, 0.0))
         * DMat4::from_rotation_z(0.6);
-    let ego: Vec<DVec3> = (0..20)
-        .map(|i| DVec3::from(DMat4::from_rotation_z(-0.6).transform_vector3(DVec3::X * f64::from(i))))
-        .collect();
+    let ego: Vec<DVec3> =
+        (0..20).map(|i| DMat4::from_rotation_z(-0.6).transform_vector3(DVec3::X * f64::from(i))).collect();
     let placement = Placement { ecef_from_world: Some(&ecef_from_world), ego_path_m: &ego };
     let reference =
         "+proj=tmerc +lat_0=48.7758 +lon_0=9.1829 +k_0=1 +x_0=0 +y_0=0 +=alt_0=0 +datum=WGS84 +no_defs";
