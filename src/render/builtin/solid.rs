@@ -136,6 +136,12 @@ impl Solid {
             table.pitch_rad.iter().copied().step_by(table.pitch_rad.len() / 16 + 1).collect();
         pitch.sort_by(f32::total_cmp);
         let pixel_m = nearest * f64::from(*pitch.last()?);
+        // Around the same axis, unless the wide cone is everything and its axis any.
+        let body_cosine = if cone.half_angle_rad < std::f64::consts::PI {
+            cosine(cone_around(&looks, half_m.length()).half_angle_rad)
+        } else {
+            cosine(cone.half_angle_rad)
+        };
         let mut lit = bodies(object.class, 2.0 * half_m);
         let rotation = pose_during_shutter(&object.world_from_object, 0.5).rotation_matrix();
         for face in lit.iter_mut().flat_map(|body| &mut body.faces) {
@@ -145,7 +151,7 @@ impl Solid {
             bodies: lit,
             half_m,
             colour: individual(of_class(object.class), object.id),
-            body_cosine: cosine(cone_around(&looks, half_m.length()).half_angle_rad),
+            body_cosine,
             cone,
             near_m: nearest - radius,
             small: 2.0 * half_m.min_element() < SMALL_PX * pixel_m,

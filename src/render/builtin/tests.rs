@@ -297,6 +297,16 @@ fn an_object_beside_the_camera_is_drawn_though_it_reaches_behind_it() {
 }
 
 #[test]
+fn an_object_is_seen_whole_from_so_near_that_its_shadow_reaches_the_camera() {
+    let shot = shot([160, 90]);
+    let drawn = picture(&with(vec![object("trailer", [0.9, -1.0, 1.2], [1.0, 1.0, 1.0], 0.0)]), &shot);
+    for point in [[0.52, -0.5, 1.4], [0.7, -0.5, 1.3], [0.9, -0.5, 1.4]] {
+        let colour = pixel(&drawn, seen_at(&shot, point.into()));
+        assert!(colour[0] > colour[2] + 30, "{point:?} is {colour:?}, which is not orange");
+    }
+}
+
+#[test]
 fn a_box_around_the_camera_does_not_block_it() {
     let shot = shot([160, 90]);
     let own = object("automobile", [1.0, 0.0, 1.0], [5.0, 2.0, 2.0], 0.0);
@@ -337,24 +347,17 @@ fn a_shot_without_its_scenario_is_refused_by_name() {
 }
 
 fn scenario() -> Arc<Scenario> {
-    let ego = Trajectory::new(
-        (0..20).map(|step| step * 100_000).collect(),
-        (0..20)
-            .map(|step| Pose { translation_m: DVec3::X * f64::from(step), rotation: DQuat::IDENTITY })
-            .collect(),
-    )
-    .expect("a path");
+    let at = |place: DVec3| Pose { translation_m: place, rotation: DQuat::IDENTITY };
+    let driven = (0..20).map(|step| at(DVec3::X * f64::from(step))).collect();
+    let ego = Trajectory::new((0..20).map(|step| step * 100_000).collect(), driven).expect("a trajectory");
     let parked = Track {
         id: "parked".to_owned(),
         class: "automobile".to_owned(),
         dynamic: false,
         controllable: false,
         dimensions_m: DVec3::new(4.5, 1.9, 1.6),
-        trajectory: Trajectory::new(
-            vec![0, 1_000_000],
-            vec![Pose { translation_m: DVec3::new(14.0, 3.0, 0.8), rotation: DQuat::IDENTITY }; 2],
-        )
-        .expect("a stay"),
+        trajectory: Trajectory::new(vec![0, 1_000_000], vec![at(DVec3::new(14.0, 3.0, 0.8)); 2])
+            .expect("a trajectory"),
     };
     Arc::new(Scenario {
         path: PathBuf::from("test.usdz"),
