@@ -36,14 +36,17 @@ impl VerticalFilter {
         }
     }
 
-    /// The same trajectory with smoothed heights; nothing else changes.
+    /// The same trajectory with smoothed heights; nothing else changes. Heights too large to smooth stay as they are.
     #[must_use]
     pub fn apply(self, trajectory: &Trajectory) -> Trajectory {
         let mut filtered = trajectory.clone();
         if self == Self::Original {
             let positions: Vec<DVec3> = trajectory.poses.iter().map(|pose| pose.translation_m).collect();
-            for (pose, height_m) in filtered.poses.iter_mut().zip(grade_filter::heights(&positions)) {
-                pose.translation_m.z = height_m;
+            let heights_m = grade_filter::heights(&positions);
+            if heights_m.iter().all(|height_m| height_m.is_finite()) {
+                for (pose, height_m) in filtered.poses.iter_mut().zip(heights_m) {
+                    pose.translation_m.z = height_m;
+                }
             }
         }
         filtered

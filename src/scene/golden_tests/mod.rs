@@ -1,6 +1,7 @@
 //! The recorded answers of the original viewer hold.
 
 mod clock;
+mod map;
 mod poses;
 mod tracks;
 
@@ -22,11 +23,15 @@ fn golden(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(fixture("golden").join(name)).unwrap()).unwrap()
 }
 
-fn member(name: &str) -> Value {
+fn text(name: &str) -> String {
     let file = std::fs::File::open(fixture("data/drive.usdz")).unwrap();
     let mut text = String::new();
     zip::ZipArchive::new(file).unwrap().by_name(name).unwrap().read_to_string(&mut text).unwrap();
-    serde_json::from_str(&text).unwrap()
+    text
+}
+
+fn member(name: &str) -> Value {
+    serde_json::from_str(&text(name)).unwrap()
 }
 
 fn integers(value: &Value) -> Vec<i64> {
