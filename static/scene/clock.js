@@ -1,6 +1,6 @@
 // The session's clock is the server's; this is the page's hand on it.
 
-import { show } from './live.js';
+import { newestSeq, show } from './live.js';
 import { lastAt } from './format.js';
 import { server } from './server.js';
 import { SPEEDS, store } from './store.js';
@@ -9,7 +9,7 @@ const SHOW_TIMEOUT_MS = 700;
 
 let asked = null;      // { us, timer }: the `show` under way
 let resumes = false;   // whether play goes on after the drag
-let stale = null;      // the frame on the screen when play began: not yet of this run
+let stale = 0;         // number of the last frame set from before play began
 let ran = false;
 
 const { state } = store;
@@ -17,7 +17,7 @@ const { state } = store;
 /** The instant the page stands at. */
 export function now() {
   if (state.wanted !== null) return state.wanted;
-  if (state.playback?.is_playing && state.frame?.is_playing && state.frame !== stale) return state.frame.timestamp_us;
+  if (state.playback?.is_playing && state.frame?.is_playing && state.frame.seq > stale) return state.frame.timestamp_us;
   return state.playback?.current_time_us ?? state.scene?.start_us ?? 0;
 }
 
@@ -146,9 +146,11 @@ export function loopEnd(which) {
   loopOver(region);
 }
 
+store.on(['connection'], () => { stale = 0; });
+
 // Another viewer of the session may have changed speed or loop.
 store.on(['playback'], ({ playback }) => {
-  if (playback?.is_playing && !ran) stale = state.frame;
+  if (playback?.is_playing && !ran) stale = newestSeq();
   ran = Boolean(playback?.is_playing);
   if (!playback) return;
   const patch = {};

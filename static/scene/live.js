@@ -12,6 +12,7 @@ let socket = null;
 let waitMs = FIRST_WAIT_MS;
 let retry = 0;
 let shows = 0;
+let lastSeq = 0;
 let drawing = false;
 let next = null;
 let handlers = { frame: () => {}, opened: () => {} };
@@ -21,6 +22,9 @@ export function send(message) {
   socket.send(JSON.stringify(message));
   return true;
 }
+
+/** Number of the newest frame set received on this connection, drawn or not. */
+export const newestSeq = () => lastSeq;
 
 export const show = (timestamp_us) => { shows += 1; return send({ type: 'show', timestamp_us, seq: shows }); };
 
@@ -93,6 +97,7 @@ function connect() {
   clearTimeout(retry);
   const opened = openSocket(sessionPath('live'));
   socket = opened;
+  lastSeq = 0;
   opened.binaryType = 'arraybuffer';
   opened.addEventListener('open', () => {
     waitMs = FIRST_WAIT_MS;
@@ -104,6 +109,7 @@ function connect() {
     if (opened !== socket) return;
     if (typeof data === 'string') { told(JSON.parse(data)); return; }
     const set = parse(data);
+    lastSeq = set.header.seq;
     set.arrivedMs = performance.now();
     take(opened, set);
   });

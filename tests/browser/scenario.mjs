@@ -307,8 +307,8 @@ async function sessions(page, server) {
     const before = await playback(server);
     await page.selectOption('#session', '+');
     await page.waitForSelector('#picker .file');
+    await eventually(() => assert.ok(linkOf(page).s, page.url()));
     const { s: name } = linkOf(page);
-    assert.ok(name, page.url());
     await page.locator('#picker .file').first().click();
     await page.waitForSelector('#grid .cell.drawn');
     await at(page, 0);
@@ -320,7 +320,7 @@ async function sessions(page, server) {
     await page.selectOption('#session', 'default');
     await page.waitForSelector('#grid .cell.drawn');
     await at(page, Math.floor(before.seconds_since_start * 1000) / 1000);
-    assert.equal(linkOf(page).s, undefined);
+    await eventually(() => assert.equal(linkOf(page).s, undefined));
   });
 }
 
