@@ -252,12 +252,12 @@ async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
                 let state = Some(loaded.clock.state());
                 playing = Some(loaded);
                 publish.send_replace(View { scenario: Some(scenario), state, planner });
-                let _ = reply.send(());
+                answer(reply);
             }
             Order::Unload(planner, reply) => {
                 playing = None;
                 publish.send_replace(View { scenario: None, state: None, planner });
-                let _ = reply.send(());
+                answer(reply);
             }
             Order::Change(change, reply) => {
                 let result = match &mut playing {
@@ -274,6 +274,13 @@ async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
                 drop(reply.send(result));
             }
         }
+    }
+}
+
+/// Tells whoever waits; nobody may be there any more.
+fn answer(reply: oneshot::Sender<()>) {
+    if reply.send(()).is_err() {
+        tracing::debug!("a load was finished for nobody");
     }
 }
 

@@ -19,9 +19,6 @@ use crate::scene::{Camera, Scenario};
 /// How far an instant may be from a recorded frame's open shutter to count as that frame, in microseconds.
 pub const FRAME_REACH_US: i64 = 10_000;
 
-/// Least factor from native to output size.
-pub const MIN_SCALE: f64 = 0.01;
-
 /// Greatest factor from native to output size.
 pub const MAX_SCALE: f64 = 4.0;
 
@@ -31,7 +28,7 @@ pub const MAX_SIDE: u32 = 8192;
 /// What a viewer wants of its pictures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ShotOptions {
-    /// Output size by native size, [`MIN_SCALE`] to [`MAX_SCALE`]; sides are rounded down, to one pixel at least.
+    /// Output size by native size, 0 to [`MAX_SCALE`]; sides are rounded down, to one pixel at least.
     pub scale: f64,
     /// How pictures are encoded.
     pub encoding: Encoding,
@@ -110,9 +107,9 @@ fn find<'a>(scenario: &'a Scenario, name: &str) -> Result<&'a Camera, RenderErro
 }
 
 fn scaled(camera: &Camera, scale: f64) -> Result<[u32; 2], RenderError> {
-    if !(MIN_SCALE..=MAX_SCALE).contains(&scale) {
+    if !(0.0..=MAX_SCALE).contains(&scale) {
         return Err(RenderError::Invalid(format!(
-            "resolution_scale is {scale}, not within {MIN_SCALE} to {MAX_SCALE}"
+            "resolution_scale is {scale}, not within 0 to {MAX_SCALE}"
         )));
     }
     let size = camera.model.resolution.map(|side| ((f64::from(side) * scale) as u32).max(1));

@@ -459,7 +459,7 @@ fn street() -> Picture {
 fn a_street_looks_as_it_did() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/render/street.png");
     let drawn = street();
-    if std::env::var_os("NEURO_UPDATE_FIXTURES").is_some() {
+    if std::env::var_os("TEST_WRITE_FIXTURES").is_some() {
         std::fs::write(&path, drawn.encode(Encoding::Png).expect("encoded")).expect("written");
     }
     let stored = image::open(&path).expect("the stored picture").to_rgb8();

@@ -276,14 +276,14 @@ fn options_out_of_range_are_refused() {
     assert!(SampleOptions { tracks: 300, duration_s: 1.0, ..SHORT }.archive().is_ok());
 }
 
-/// With NEURO_WRITE_SCENES set, writes them instead.
+/// With TEST_WRITE_SCENES set, writes them instead.
 #[test]
 fn the_shipped_scenes_are_what_their_recipe_makes() {
     let scenes = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenes");
     for (name, options) in shipped() {
         let bytes = options.archive().unwrap();
         assert!(bytes.len() < 5_000_000, "{name} has {} bytes", bytes.len());
-        if std::env::var_os("NEURO_WRITE_SCENES").is_some() {
+        if std::env::var_os("TEST_WRITE_SCENES").is_some() {
             std::fs::write(scenes.join(name), &bytes).unwrap();
         }
         assert!(

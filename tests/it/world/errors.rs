@@ -112,7 +112,7 @@ async fn odd_requests_are_answered_as_recorded() {
             Value::String(detail) if detail.contains("/scenes/x.usdz") || detail.contains("$TMP") => {}
             Value::String(detail) => assert_eq!(ours["detail"], *detail, "call {index}: {call}"),
             Value::Array(_) => {
-                assert_eq!(problems(&ours), problems(theirs), "call {index}: {call} gave {ours}")
+                assert_eq!(problems(&ours), problems(theirs), "call {index}: {call} gave {ours}");
             }
             _ => {}
         }
