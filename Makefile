@@ -4,6 +4,7 @@
 HOST ?= 127.0.0.1
 PORT ?= 8000
 MODEL ?= models/tabletop
+SCENARIO ?= scenes/town.usdz
 CUDA_TARGET ?= target/cuda
 
 .DEFAULT_GOAL := help
@@ -14,8 +15,8 @@ help:            ## list the targets
 
 run: build       ## build, start with the default model, and say what to try
 	@echo "try: curl -s http://$(HOST):$(PORT)/predict -F image=@models/tabletop/golden/02.png -F 'instruction=take the blue cube'"
-	@echo "or open http://$(HOST):$(PORT)/ in a browser; Ctrl-C ends it"
-	@exec target/release/neuro serve --host $(HOST) --port $(PORT) --model $(MODEL)
+	@echo "or open in a browser: http://$(HOST):$(PORT)/ for the policy, http://$(HOST):$(PORT)/scenario for a drive; Ctrl-C ends it"
+	@exec target/release/neuro serve --host $(HOST) --port $(PORT) --model $(MODEL) --scenario $(SCENARIO)
 
 build:           ## the release binary, target/release/neuro
 	cargo build --release --locked

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod export;
 pub mod geometry;
+pub mod grpc;
 pub mod http;
 pub mod mapping;
 pub mod playback;

@@ -1,6 +1,7 @@
 // The policy page: show the model, send an observation, draw the action. No build step, no library.
 
-const $ = (id) => document.getElementById(id);
+import { ask } from './credentials.js';
+import { $, element, wait } from './dom.js';
 
 const AXES = [
   { name: 'dx', unit: 'mm', scale: 1000, full: 0.03 },
@@ -83,13 +84,6 @@ function drawSamples() {
   }
 }
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function row(name, value, from, width, minus, unit) {
   const line = element('div', 'row');
   const bar = element('div', unit ? 'bar unit' : 'bar');
@@ -99,6 +93,30 @@ function row(name, value, from, width, minus, unit) {
   bar.append(fill);
   line.append(element('span', 'name', name), bar, element('span', 'value', value));
   return line;
+}
+
+/** One arrow in a plane of the tool's own frame: across and up, in metres. */
+function arrow(title, [acrossName, across], [upName, up]) {
+  const space = 'http://www.w3.org/2000/svg';
+  const shape = (tag, attributes, text) => {
+    const made = document.createElementNS(space, tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    if (text) made.textContent = text;
+    return made;
+  };
+  const figure = element('figure');
+  const svg = shape('svg', { viewBox: '-100 -60 200 120', role: 'img', 'aria-label': `${title}: ${acrossName} ${(across * 1000).toFixed(1)} mm, ${upName} ${(up * 1000).toFixed(1)} mm` });
+  const [x, y] = [across, -up].map((value) => Math.max(-1, Math.min(1, value / AXES[0].full)) * 52);
+  svg.append(
+    shape('path', { class: 'axis', d: 'M-92 0H92M0 -56V56' }),
+    shape('text', { x: 80, y: -5 }, acrossName),
+    shape('text', { x: 5, y: -48 }, upName),
+    shape('path', { class: 'arrow', d: `M0 0L${x} ${y}` }),
+  );
+  const angle = (Math.atan2(y, x) * 180) / Math.PI;
+  if (Math.hypot(x, y) > 1) svg.append(shape('path', { class: 'head', d: 'M6 0L-5 -5.5V5.5Z', transform: `translate(${x} ${y}) rotate(${angle})` }));
+  figure.append(svg, element('figcaption', '', title));
+  return figure;
 }
 
 function drawAction(action) {
@@ -111,7 +129,12 @@ function drawAction(action) {
   const grip = action[6];
   const share = Math.min(Math.max(grip, 0), 1) * 100;
   rows.push(row('gripper', `${grip.toFixed(3)} ${grip > 0.5 ? 'closed' : 'open'}`, 0, share, false, true));
-  $('action').replaceChildren(...rows);
+  const arrows = element('div', 'arrows');
+  arrows.append(
+    arrow('in the plane x, y', ['dx', action[0]], ['dy', action[1]]),
+    arrow('in the plane x, z', ['dx', action[0]], ['dz', action[2]]),
+  );
+  $('action').replaceChildren(arrows, ...rows);
   $('act').classList.remove('stale');
 }
 
@@ -167,7 +190,7 @@ async function predict() {
   }
   const start = performance.now();
   try {
-    const response = await fetch('predict', { method: 'POST', body });
+    const response = await ask('predict', { method: 'POST', body });
     const answer = await response.json();
     if (turn !== asked) return true;
     if (!answer.success) { fail(complaint(answer, response.status)); return false; }
@@ -234,10 +257,6 @@ async function copy(source) {
   }
 }
 
-function wait(ms) {
-  return new Promise((resume) => { setTimeout(resume, ms); });
-}
-
 async function watch() {
   const status = $('status');
   // Written only when it changes: a screen reader speaks every write.
@@ -248,8 +267,8 @@ async function watch() {
   let drawn = '';
   for (;;) {
     try {
-      const health = await (await fetch('health')).json();
-      const root = await (await fetch('./', { headers: { accept: 'application/json' } })).json();
+      const health = await (await ask('health')).json();
+      const root = await (await ask('./', { headers: { accept: 'application/json' } })).json();
       say(health.state, root.model ? `${health.state}: ${root.model} on ${root.device}` : health.state);
       const key = JSON.stringify(root);
       if (root.description && key !== drawn) { drawn = key; drawModel(root); }

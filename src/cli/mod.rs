@@ -7,7 +7,9 @@ mod openapi;
 mod options;
 mod output;
 mod predict;
+mod render;
 mod replay;
+mod scene;
 mod serve;
 mod settings;
 mod signals;
@@ -36,8 +38,12 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Check, list, import, make and swap models.
     Model(model::ModelArgs),
+    /// Check and describe scenario files.
+    Scene(scene::SceneArgs),
     /// Run a recording again and report where the actions differ.
     Replay(replay::ReplayArgs),
+    /// Draw scenes for other programs, as a NuRec service does.
+    Render(render::RenderArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Print the OpenAPI document.
@@ -53,7 +59,9 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Serve(args) => serve::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Model(args) => model::run(&args),
+        Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Render(args) => render::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi => openapi::run(),
     }

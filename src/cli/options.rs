@@ -13,6 +13,7 @@ use crate::policy::image::DecodeLimits;
 use crate::policy::model::{BackendChoice, DeviceChoice, LoadOptions, StatsChoice};
 use crate::policy::recording::{RecordOptions, Recorder};
 use crate::policy::service::ServiceOptions;
+use crate::render::builtin::BuiltinError;
 use crate::scene::LoadLimits;
 use crate::scene::shelf::Shelf;
 
@@ -83,8 +84,10 @@ pub fn service(config: &ServeConfig, recorder: Option<Recorder>) -> ServiceOptio
 }
 
 /// Where scenarios are and who draws them.
-#[must_use]
-pub fn world(config: &ServeConfig) -> WorldOptions {
+///
+/// # Errors
+/// When the built-in renderer gets no threads.
+pub fn world(config: &ServeConfig) -> Result<WorldOptions, BuiltinError> {
     let scene = &config.scene;
     let kind = match scene.renderer {
         RendererChoice::Embedded => RendererKind::Embedded,
@@ -94,16 +97,16 @@ pub fn world(config: &ServeConfig) -> WorldOptions {
             image: scene.nurec_image.clone(),
         }),
     };
-    WorldOptions {
+    Ok(WorldOptions {
         shelf: Shelf::new(scene.roots.clone()),
         limits: LoadLimits::default(),
         eyes: Eyes::open(EyesOptions {
             kind,
             nurec: scene.nurec.clone(),
             cache_bytes: scene.frame_cache_bytes,
-        }),
+        })?,
         max_sessions: MAX_SESSIONS,
-    }
+    })
 }
 
 /// How the edge behaves.

@@ -22,7 +22,7 @@ use super::signals::Signals;
 use crate::config::{Effective, KEYS, ServeConfig, Source};
 use crate::http::listener::{self, ListenOptions};
 use crate::http::{AppState, router};
-use crate::playback::World;
+use crate::playback::{DEFAULT_SESSION, LoadOrder, World};
 use crate::policy::description::ModelDescription;
 use crate::policy::recording::Recorder;
 use crate::policy::service::PolicyService;
@@ -81,8 +81,14 @@ async fn until_stopped(config: &ServeConfig, recorder: Option<Recorder>) -> Outc
     let listener =
         TcpListener::bind(address).await.or_exit_with(Exit::Listen, format!("cannot listen on {address}"))?;
     let service = PolicyService::start(options::service(config, recorder));
-    let world = World::start(options::world(config)).or_exit(Exit::Usage)?;
+    let world = World::start(options::world(config).or_exit(Exit::Failed)?).or_exit(Exit::Usage)?;
     world.look().await;
+    if let Some(name) = &config.scene.first {
+        let session = world.session(DEFAULT_SESSION).or_exit(Exit::Failed)?;
+        let order = LoadOrder { name: name.clone(), nurec: None, wants_renderer: false };
+        let doing = format!("cannot load the scenario {name}");
+        world.load(&session, order).await.or_exit_with(Exit::Usage, doing)?;
+    }
     let mut server = Server::start(listener, &service, world, config)?;
     say(&format!("neuro listening on http://{}", server.address))?;
 

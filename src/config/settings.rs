@@ -85,6 +85,8 @@ impl HttpSettings {
 pub struct SceneSettings {
     /// Folders under which scenario files may be opened.
     pub roots: Vec<PathBuf>,
+    /// The scenario loaded at the start.
+    pub first: Option<String>,
     /// Who draws.
     pub renderer: RendererChoice,
     /// Where NuRec listens, or is to listen.
@@ -167,6 +169,7 @@ impl Default for ServeConfig {
             },
             scene: SceneSettings {
                 roots: vec![PathBuf::from("scenes")],
+                first: None,
                 renderer: RendererChoice::Embedded,
                 nurec: HostPort { host: "localhost".to_owned(), port: 46435 },
                 nurec_image: "carlasimulator/nvidia-nurec-grpc:0.2.0".to_owned(),

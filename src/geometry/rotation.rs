@@ -110,7 +110,7 @@ pub fn sign_by_largest(rotation: DQuat) -> DQuat {
 
 fn is_orthogonal(matrix: &DMat3, unit_within: f64) -> bool {
     let off = *matrix * matrix.transpose() - DMat3::IDENTITY;
-    let allowed = |index: usize| if index % 4 == 0 { unit_within } else { ORTHOGONAL_WITHIN };
+    let allowed = |index: usize| if index.is_multiple_of(4) { unit_within } else { ORTHOGONAL_WITHIN };
     off.to_cols_array().into_iter().enumerate().all(|(index, entry)| entry.abs() <= allowed(index))
 }
 

@@ -2,6 +2,7 @@
 //! and shared by the sessions that look through them.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use super::docker::{self, DockerOptions};
 use super::error::WorldError;
 use crate::config::HostPort;
-use crate::render::builtin::Builtin;
+use crate::render::builtin::{Builtin, BuiltinError};
 use crate::render::nurec::{NurecClient, NurecOptions};
 use crate::render::plan::{FramePlanner, PlanOptions};
 
@@ -48,18 +49,25 @@ pub struct EyesOptions {
 pub struct Eyes {
     options: EyesOptions,
     plan: PlanOptions,
-    builtin: FramePlanner,
+    /// Where it is the one that draws.
+    builtin: Option<FramePlanner>,
     /// In the order they were last asked for.
     services: Mutex<HashMap<HostPort, (u64, FramePlanner)>>,
 }
 
 impl Eyes {
     /// Opens them. Nothing is connected yet.
-    #[must_use]
-    pub fn open(options: EyesOptions) -> Self {
+    ///
+    /// # Errors
+    /// When the built-in renderer gets no threads.
+    pub fn open(options: EyesOptions) -> Result<Self, BuiltinError> {
         let plan = PlanOptions { cache_bytes: options.cache_bytes, ..PlanOptions::default() };
-        let builtin = FramePlanner::new(Arc::new(Builtin::new()), plan);
-        Self { options, plan, builtin, services: Mutex::default() }
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let builtin = match options.kind {
+            RendererKind::Embedded => Some(FramePlanner::new(Arc::new(Builtin::new(threads)?), plan)),
+            RendererKind::External | RendererKind::Docker(_) => None,
+        };
+        Ok(Self { options, plan, builtin, services: Mutex::default() })
     }
 
     /// The planner to look through when a request names `nurec`, or nothing.
@@ -67,8 +75,8 @@ impl Eyes {
     /// # Errors
     /// [`WorldError::ForeignRenderer`]
     pub fn planner(&self, nurec: Option<&HostPort>) -> Result<FramePlanner, WorldError> {
-        if matches!(self.options.kind, RendererKind::Embedded) {
-            return Ok(self.builtin.clone());
+        if let Some(builtin) = &self.builtin {
+            return Ok(builtin.clone());
         }
         let place = self.place(nurec)?;
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);

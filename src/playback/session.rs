@@ -252,12 +252,12 @@ async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
                 let state = Some(loaded.clock.state());
                 playing = Some(loaded);
                 publish.send_replace(View { scenario: Some(scenario), state, planner });
-                drop(reply.send(()));
+                let _ = reply.send(());
             }
             Order::Unload(planner, reply) => {
                 playing = None;
                 publish.send_replace(View { scenario: None, state: None, planner });
-                drop(reply.send(()));
+                let _ = reply.send(());
             }
             Order::Change(change, reply) => {
                 let result = match &mut playing {

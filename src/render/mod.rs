@@ -1,6 +1,7 @@
 //! The eyes: pictures of a scenario at an instant, from NVIDIA's NuRec over gRPC or from the built-in renderer, behind
 //! one trait.
 
+pub mod builtin;
 pub mod cache;
 pub mod nurec;
 pub mod overlay;

@@ -61,7 +61,7 @@ fn take(clock: &mut PlaybackClock, tracks: &Tracks, step: &Step, now: Duration) 
     match *step {
         Step::Tick(delta_us) => drop(clock.tick(tracks, delta_us, now)),
         Step::Play(speed) => {
-            assert_eq!(clock.play(Some(speed), now).is_ok(), (0.001..=100.0).contains(&speed))
+            assert_eq!(clock.play(Some(speed), now).is_ok(), (0.001..=100.0).contains(&speed));
         }
         Step::Stop => clock.stop(),
         Step::Reset => clock.reset(now),

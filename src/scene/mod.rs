@@ -31,9 +31,9 @@ use glam::{DMat4, DVec3};
 
 use crate::geometry::Pose;
 use camera::CameraModel;
+
 pub use error::SceneError;
 pub use load::LoadLimits;
-
 pub use map::{Map, MapLine, MapLineKind};
 pub use tracks::{Track, Tracks};
 pub use trajectory::Trajectory;

@@ -86,12 +86,6 @@ impl Trajectory {
         Ok(Self { last_matrix: matrices.last().copied(), ..Self::new(timestamps_us, poses)? })
     }
 
-    /// The same, with the last matrix as the file has it: see [`Trajectory::matrix_at`].
-    #[must_use]
-    pub fn ending_in(self, last_matrix: DMat4) -> Self {
-        Self { last_matrix: Some(last_matrix), ..self }
-    }
-
     /// As [`Trajectory::pose_at`], as a matrix: the last one exactly as its file has it, orthogonal or not.
     #[must_use]
     pub fn matrix_at(&self, timestamp_us: i64) -> Option<DMat4> {

@@ -1,6 +1,7 @@
 // The real `neuro serve` on a free loopback port.
 
 import { spawn } from 'node:child_process';
+import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -11,17 +12,45 @@ const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 
-/** Starts a server of `model` (a folder under the root) and waits until it is ready: `{ url, stop() }`. */
-export async function serve(binary, model) {
+function start(binary, args) {
   // Settings of the caller's own server must not reach this one.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('NEURO_')));
-  const child = spawn(binary, ['serve', '--host', '127.0.0.1', '--port', '0', '--model', model], {
-    cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(binary, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   const ended = new Promise((resolve) => { child.once('close', resolve); });
   ended.then(() => running.delete(child));
-  const stop = async () => { child.kill('SIGTERM'); await ended; };
+  return { child, stop: async () => { child.kill('SIGTERM'); await ended; } };
+}
+
+/** A loopback port nothing listens on just now. */
+export async function freePort() {
+  const holder = createServer();
+  await new Promise((resolve) => { holder.listen(0, '127.0.0.1', resolve); });
+  const { port } = holder.address();
+  await new Promise((resolve) => { holder.close(resolve); });
+  return port;
+}
+
+/** Starts `neuro render` on `port` and waits until it can be connected to: `{ stop() }`. */
+export async function startRenderer(binary, port, scenes) {
+  const { child, stop } = start(binary, ['render', '--host', '127.0.0.1', '--port', String(port), '--scenes', scenes]);
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => { said = (said + bytes).slice(-4000); });
+  const end = Date.now() + STARTUP_MS;
+  for (;;) {
+    const open = await new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true); });
+      socket.once('error', () => resolve(false));
+    });
+    if (open) return { stop };
+    if (child.exitCode !== null || Date.now() > end) throw new Error(`neuro render did not listen on ${port}: ${said}`);
+    await new Promise((resume) => { setTimeout(resume, 100); });
+  }
+}
+
+/** Starts a server of `model` (a folder under the root) and waits until it is ready: `{ url, stop() }`. */
+export async function serve(binary, model, more = []) {
+  const { child, stop } = start(binary, ['serve', '--host', '127.0.0.1', '--port', '0', '--model', model, ...more]);
 
   let said = '';
   child.stderr.on('data', (bytes) => { said = (said + bytes).slice(-4000); });

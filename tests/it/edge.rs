@@ -1,14 +1,27 @@
 //! The edge in this process, for what needs settings or moments that the binary does not offer.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use neuro::http::listener::{ListenOptions, serve};
+use neuro::config::HostPort;
 use neuro::http::{AppState, HttpOptions, router};
+use neuro::playback::{Eyes, EyesOptions, RendererKind, World, WorldOptions};
 use neuro::policy::model::LoadOptions;
 use neuro::policy::service::{PolicyService, ServiceOptions};
+use neuro::scene::LoadLimits;
+use neuro::scene::shelf::Shelf;
 use tokio::net::TcpListener;
 
 use crate::golden::root;
+
+/// A world without scenarios.
+fn world() -> Arc<World> {
+    let nurec = HostPort { host: "localhost".to_owned(), port: 1 };
+    let eyes = Eyes::open(EyesOptions { kind: RendererKind::External, nurec, cache_bytes: 0 }).unwrap();
+    let shelf = Shelf::default();
+    World::start(WorldOptions { shelf, limits: LoadLimits::default(), eyes, max_sessions: 1 }).unwrap()
+}
 
 /// An edge on a free loopback port, ended when it goes out of scope.
 pub struct Edge {
@@ -26,7 +39,7 @@ impl Edge {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let limits = ListenOptions { max_connections: 256, headers_timeout: options.headers_timeout };
-        let router = router(AppState::new(service.clone(), options));
+        let router = router(AppState::new(service.clone(), world(), options));
         let task = tokio::spawn(serve(listener, router, limits, std::future::pending()));
         Self { url, service, task }
     }

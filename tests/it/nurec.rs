@@ -81,8 +81,10 @@ async fn six_cameras_take_little_longer_than_one_with_batches_and_without() {
             }
         }
         let p50 = median(times);
-        assert!(p50 < Duration::from_millis(60), "batch {batch}: {p50:?} for six pictures of 20 ms");
+        assert!(p50 < Duration::from_millis(40), "batch {batch}: {p50:?} for six pictures of 20 ms");
         assert_eq!(stub.batches(), if batch { 20 } else { 0 });
+        let last = stub.requests().pop().unwrap();
+        assert_eq!((last.scene_id.as_str(), last.resolution_w, last.resolution_h), ("scene", 32, 24));
     }
 }
 

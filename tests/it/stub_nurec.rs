@@ -32,6 +32,8 @@ pub enum Fault {
     Rubbish,
     /// More bytes than the client takes.
     Oversized,
+    /// By chance: four pictures of ten go wrong in one of the ways above but the last, some after hanging a while.
+    Chance,
 }
 
 /// How the stub behaves; may change while it runs.
@@ -183,6 +185,21 @@ impl Drop for Running<'_> {
     }
 }
 
+/// What chance brings; the same sequence every time.
+fn chance(number: usize) -> Fault {
+    let mut mixed = (number as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
+    match mixed % 20 {
+        0 | 1 => Fault::Status(Code::Internal, "the stub fails by chance".into()),
+        2 => Fault::Status(Code::Unavailable, String::new()),
+        3 => Fault::Status(Code::ResourceExhausted, "no memory\nleft".into()),
+        4 | 5 => Fault::Empty,
+        6 => Fault::Rubbish,
+        7 => Fault::Hang,
+        _ => Fault::None,
+    }
+}
+
 struct Stub(Arc<State>);
 
 impl Stub {
@@ -203,13 +220,20 @@ impl Stub {
     }
 
     async fn picture(&self, request: &RgbRenderRequest) -> Result<RgbRenderReturn, Status> {
-        locked(&self.0.requests).push(request.clone());
+        let number = {
+            let mut requests = locked(&self.0.requests);
+            requests.push(request.clone());
+            requests.len()
+        };
         let mut running = Running::new(&self.0);
         let camera = request.camera_intrinsics.clone().unwrap_or_default().logical_id;
-        let (delay, fault) = self.fault(&camera);
+        let (delay, mut fault) = self.fault(&camera);
+        if matches!(fault, Fault::Chance) {
+            fault = chance(number);
+        }
         tokio::time::sleep(delay).await;
         let image = match fault {
-            Fault::None => draw(request, &camera),
+            Fault::None | Fault::Chance => draw(request, &camera),
             Fault::Status(code, message) => {
                 running.1 = true;
                 return Err(Status::new(code, message));

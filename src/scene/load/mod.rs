@@ -5,6 +5,7 @@
 mod count;
 mod flags;
 mod frames;
+mod identify;
 mod info;
 pub mod json;
 mod range;
@@ -20,8 +21,9 @@ use std::thread;
 
 use super::camera::{FTheta, Fisheye, Pinhole, Projection};
 use super::error::SceneError;
+use super::map::Placement;
 use super::usdz::{Archive, View};
-use super::{Camera, Scenario, Tracks};
+use super::{Camera, Map, Scenario, Tracks};
 use crate::mapping;
 use count::Counter;
 use info::Info;
@@ -34,12 +36,16 @@ const TRACKS: &str = "sequence_tracks.json";
 const INFO: &str = "data_info.json";
 const METADATA: &str = "metadata.yaml";
 const MAP: &str = "map.xodr";
+/// The largest `map.xodr`: as a tree it takes ten times that.
+const MAP_BYTES: u64 = 32 << 20;
 /// The largest `metadata.yaml`.
 const METADATA_BYTES: u64 = 1 << 20;
 
 /// How much a scenario may be.
 #[derive(Debug, Clone)]
 pub struct LoadLimits {
+    /// The most members of an archive; those with recorded frames have tens of thousands.
+    pub members: u64,
     /// The most bytes of one member, decompressed. A 20-minute drive with 5,000 tracks has 75 MB.
     pub member_bytes: u64,
     /// The most a member may be larger than its compressed bytes. Tracks deflate to a quarter.
@@ -52,7 +58,13 @@ pub struct LoadLimits {
 
 impl Default for LoadLimits {
     fn default() -> Self {
-        Self { member_bytes: 512 << 20, member_ratio: 200, tracks: 200_000, poses: 4_000_000 }
+        Self {
+            members: 400_000,
+            member_bytes: 512 << 20,
+            member_ratio: 200,
+            tracks: 200_000,
+            poses: 4_000_000,
+        }
     }
 }
 
@@ -94,7 +106,8 @@ fn read(view: View, path: &Path, limits: &LoadLimits) -> Result<Scenario, SceneE
     let mut notes = Vec::new();
     let info = identity(&mut archive, &mut notes)?;
     let (rig, tracks) = both(&archive, limits, &mut notes)?;
-    assemble(path, info, rig, Tracks::new(tracks), notes)
+    let map = lanes(&mut archive, &rig, &mut notes);
+    assemble(path, info, rig, Tracks::new(tracks), map, notes)
 }
 
 /// The rig and the tracks, each on a thread of its own.
@@ -136,13 +149,16 @@ const ENTRIES_OF_A_TRACK: usize = 6;
 
 fn identity(archive: &mut Archive, notes: &mut Vec<String>) -> Result<Info, SceneError> {
     let info = parse(archive, INFO, info::data_info)?;
-    if info.is_none() {
-        notes.push(format!("no {INFO}"));
-    }
+    let there = info.is_some();
     let mut info = info.unwrap_or_default();
     if info.sequence_id.is_some() && info.range_us.is_some() {
         return Ok(info);
     }
+    notes.push(if there {
+        format!("{INFO} has no sequence id or no time range: {METADATA} is asked")
+    } else {
+        format!("no {INFO}: {METADATA} is asked")
+    });
     if let Some(text) = whole(archive, METADATA, METADATA_BYTES)? {
         match info::metadata(&text) {
             Ok(metadata) => {
@@ -153,6 +169,33 @@ fn identity(archive: &mut Archive, notes: &mut Vec<String>) -> Result<Info, Scen
         }
     }
     Ok(info)
+}
+
+/// The map, when there is one that is understood: a scene plays without it.
+fn lanes(archive: &mut Archive, rig: &Rig, notes: &mut Vec<String>) -> Option<Map> {
+    match whole(archive, MAP, MAP_BYTES) {
+        Ok(None) => None,
+        Ok(Some(text)) => map_of(&text, rig, notes),
+        Err(error) => {
+            notes.push(format!("{error}: the map is left out"));
+            None
+        }
+    }
+}
+
+fn map_of(text: &str, rig: &Rig, notes: &mut Vec<String>) -> Option<Map> {
+    let ego_path_m: Vec<_> = rig.drive.ego.poses.iter().map(|pose| pose.translation_m).collect();
+    let placement = Placement { ecef_from_world: rig.ecef_from_world.as_ref(), ego_path_m: &ego_path_m };
+    match Map::from_xodr(text, &placement) {
+        Ok((map, mut more)) => {
+            notes.append(&mut more);
+            Some(map)
+        }
+        Err(error) => {
+            notes.push(format!("{MAP}: {error}: the map is left out"));
+            None
+        }
+    }
 }
 
 /// Parses a member to its end; `None` when there is none.
@@ -196,6 +239,7 @@ fn assemble(
     info: Info,
     rig: Rig,
     tracks: Tracks,
+    map: Option<Map>,
     mut notes: Vec<String>,
 ) -> Result<Scenario, SceneError> {
     let Rig { mut drive, calibrations, nre_from_world, ecef_from_world } = rig;
@@ -224,7 +268,7 @@ fn assemble(
         ego: drive.ego,
         cameras,
         tracks,
-        map: None,
+        map,
         rig_box: drive.rig_box,
         nre_from_world,
         ecef_from_world,

@@ -88,11 +88,11 @@ fn drives(json: &mut Json, poses: &Counter) -> Result<(Drive, usize)> {
 }
 
 fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
-    let (mut poses, mut timestamps_us, mut last_matrix) = (None, None, None);
+    let (mut poses, mut timestamps_us) = (None, None);
     let (mut rig_box, mut frames, mut frame_poses) = (None, None, None);
     json.object(|json, key| {
         match key {
-            "T_rig_worlds" => (poses, last_matrix) = rigids(json, counter).map(|(poses, last)| (Some(poses), last))?,
+            "T_rig_worlds" => poses = Some(rigids(json, counter)?),
             "T_rig_world_timestamps_us" => timestamps_us = Some(increasing_us(json)?),
             "rig_bbox" => rig_box = json.optional(bounding_box)?,
             "cameras_frame_timestamps_us" => {
@@ -105,7 +105,7 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
         }
         Ok(())
     })?;
-    let poses = poses.ok_or_else(|| json.fault_in(".T_rig_worlds", "is missing"))?;
+    let (poses, last_matrix) = poses.ok_or_else(|| json.fault_in(".T_rig_worlds", "is missing"))?;
     let timestamps_us =
         timestamps_us.ok_or_else(|| json.fault_in(".T_rig_world_timestamps_us", "is missing"))?;
     if poses.is_empty() {
@@ -117,14 +117,9 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
             format!("has {} poses, T_rig_world_timestamps_us has {}", poses.len(), timestamps_us.len()),
         ));
     }
-    let ego = Trajectory::new(timestamps_us, poses)
-        .map_err(|error| json.fault_in(".T_rig_worlds", error.to_string()))?;
     let (rig_box, box_turned) = rig_box.map_or((None, false), |(found, turned)| (Some(found), turned));
     Ok(Drive {
-        ego: match last_matrix {
-            Some(last_matrix) => ego.ending_in(last_matrix),
-            None => ego,
-        },
+        ego: Trajectory { timestamps_us, poses, last_matrix },
         rig_box,
         box_turned,
         frames: frames.unwrap_or_default(),
@@ -132,7 +127,7 @@ fn drive(json: &mut Json, counter: &Counter) -> Result<Drive> {
     })
 }
 
-/// Poses, and the last one as it stands in the file.
+/// Poses, and the matrix of the last one.
 fn rigids(json: &mut Json, counter: &Counter) -> Result<(Vec<Pose>, Option<DMat4>)> {
     let (mut poses, mut last) = (Vec::new(), None);
     json.list(|json, _| {

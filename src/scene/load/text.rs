@@ -204,10 +204,10 @@ mod tests {
         ) {
             let text = format!("{{}}{letters}");
             let marked = if mark { format!("\u{feff}{text}") } else { text.clone() };
-            prop_assert_eq!(decode(marked.as_bytes(), step).unwrap(), text.clone());
+            prop_assert_eq!(&decode(marked.as_bytes(), step).unwrap(), &text);
             let utf16: Vec<u8> = marked.encode_utf16()
                 .flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect();
-            prop_assert_eq!(decode(&utf16, step).unwrap(), text.clone());
+            prop_assert_eq!(&decode(&utf16, step).unwrap(), &text);
             let utf32: Vec<u8> = marked.chars()
                 .flat_map(|c| if big { (c as u32).to_be_bytes() } else { (c as u32).to_le_bytes() }).collect();
             prop_assert_eq!(decode(&utf32, step).unwrap(), text);

@@ -11,6 +11,7 @@ use super::values::{increasing_us, seven};
 use crate::geometry::Pose;
 use crate::scene::{Track, Trajectory};
 
+const CUBOIDS: &str = "cuboidtracks_data.cuboids_dims";
 /// Names that are listed in a message before it ends with dots.
 const LISTED: usize = 8;
 
@@ -158,7 +159,7 @@ fn assemble(
     let poses = lists.poses.ok_or_else(|| missing("tracks_data.tracks_poses"))?;
     let timestamps_us = lists.timestamps_us.ok_or_else(|| missing("tracks_data.tracks_timestamps_us"))?;
     let classes = lists.classes.ok_or_else(|| missing("tracks_data.tracks_label_class"))?;
-    let dimensions = dimensions.ok_or_else(|| missing("cuboidtracks_data.cuboids_dims"))?;
+    let dimensions = dimensions.ok_or_else(|| missing(CUBOIDS))?;
     let flags = lists.flags.unwrap_or_else(|| {
         notes.push("sequence_tracks.json: no tracks_flags, so every track is taken for static".to_owned());
         vec![Flags::default(); ids.len()]
@@ -168,9 +169,13 @@ fn assemble(
         ("tracks_data.tracks_timestamps_us", timestamps_us.len()),
         ("tracks_data.tracks_label_class", classes.len()),
         ("tracks_data.tracks_flags", flags.len()),
-        ("cuboidtracks_data.cuboids_dims", dimensions.len()),
+        (CUBOIDS, dimensions.len()),
     ] {
-        if count != ids.len() {
+        let surplus = key == CUBOIDS && count > ids.len();
+        if surplus && !ids.is_empty() {
+            notes.push(format!("sequence_tracks.json: {count} cuboids for {} tracks", ids.len()));
+        }
+        if count != ids.len() && !surplus {
             let reason = format!("has {count} entries, tracks_id has {}", ids.len());
             return Err(json.fault_in(&format!(".{key}"), reason));
         }
@@ -196,9 +201,7 @@ fn assemble(
             continue;
         }
         let Flags { dynamic, controllable } = flags;
-        let trajectory = Trajectory::new(timestamps_us, poses).map_err(|error| {
-            json.fault_in(&format!(".tracks_data.tracks_poses[{index}]"), error.to_string())
-        })?;
+        let trajectory = Trajectory { timestamps_us, poses, last_matrix: None };
         all.push(Track { id, class, dynamic, controllable, dimensions_m, trajectory });
     }
     if empty > 0 {

@@ -6,6 +6,7 @@ mod view;
 
 use std::ops::Range;
 
+use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
 pub use member::Member;
@@ -14,9 +15,12 @@ pub use view::View;
 use super::error::SceneError;
 use super::load::LoadLimits;
 
+const LOCATOR_SIGNATURE: &[u8; 4] = b"PK\x06\x07";
+const LOCATOR_BYTES: usize = 20;
 const END_SIGNATURE: &[u8; 4] = b"PK\x05\x06";
+const END_RECORD_BYTES: usize = 22;
 /// The end record and the longest comment behind it.
-const END_BYTES: usize = 22 + 65_535;
+const END_BYTES: usize = END_RECORD_BYTES + 65_535;
 
 /// An archive whose directory was read. Clones share it and read on their own.
 #[derive(Clone)]
@@ -34,13 +38,18 @@ impl<'a> Archive<'a> {
         let refused = |reason: String| SceneError::Archive { reason };
         let bytes = view.bytes();
         let tail = bytes.get(bytes.len().saturating_sub(END_BYTES)..).unwrap_or_default();
-        if !tail.windows(END_SIGNATURE.len()).any(|window| window == END_SIGNATURE) {
+        if !tail.windows(END_RECORD_BYTES).any(|window| window.starts_with(END_SIGNATURE)) {
             return Err(refused(format!(
                 "its {} bytes have no end of a zip directory; it is cut off, or something else",
                 bytes.len()
             )));
         }
-        let zip = ZipArchive::new(view).map_err(|error| refused(error.to_string()))?;
+        if let Some(entries) = entries_of_zip64(bytes, tail)
+            && entries > limits.members
+        {
+            return Err(refused(format!("it lists {entries} members, the limit is {}", limits.members)));
+        }
+        let zip = ZipArchive::new(view).map_err(|error| refused(plain(&error)))?;
         Ok(Self { zip, limits: limits.clone() })
     }
 
@@ -73,12 +82,12 @@ impl<'a> Archive<'a> {
         };
         self.check(index).map_err(refused)?;
         let limits = self.limits.clone();
-        let file = self.zip.by_index(index).map_err(|error| refused(error.to_string()))?;
+        let file = self.zip.by_index(index).map_err(|error| refused(plain(&error)))?;
         Ok(Some(Member::new(file, &limits)))
     }
 
     fn check(&self, index: usize) -> Result<(), String> {
-        let entry = self.zip.by_index_data(index).map_err(|error| error.to_string())?;
+        let entry = self.zip.by_index_data(index).map_err(|error| plain(&error))?;
         if entry.encrypted() {
             return Err("is encrypted, expected a plain member".to_owned());
         }
@@ -88,7 +97,10 @@ impl<'a> Archive<'a> {
             | CompressionMethod::Bzip2
             | CompressionMethod::Lzma => {}
             other => {
-                return Err(format!("is compressed with {other:?}, expected stored, deflate, bzip2 or lzma"));
+                return Err(format!(
+                    "is compressed with {}, expected stored, deflate, bzip2 or lzma",
+                    method(other)
+                ));
             }
         }
         let (size, compressed) = (entry.size(), entry.compressed_size());
@@ -101,7 +113,7 @@ impl<'a> Archive<'a> {
             return Err("reaches into the archive's directory; the archive is damaged".to_owned());
         }
         for other in (0..self.zip.len()).filter(|other| *other != index) {
-            let other = self.zip.by_index_data(other).map_err(|error| error.to_string())?;
+            let other = self.zip.by_index_data(other).map_err(|error| plain(&error))?;
             let theirs = range(other.header_start(), other.compressed_size());
             if own.start < theirs.end && theirs.start < own.end {
                 return Err(format!(
@@ -111,5 +123,45 @@ impl<'a> Archive<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// How many members a zip64 directory lists: more than the 65,535 of a plain one, and memory for each is taken before
+/// any is read.
+fn entries_of_zip64(bytes: &[u8], tail: &[u8]) -> Option<u64> {
+    let number = |from: &[u8], at: usize| -> Option<u64> {
+        Some(u64::from_le_bytes(from.get(at..at + 8)?.try_into().ok()?))
+    };
+    let locators = tail.windows(LOCATOR_BYTES).filter(|window| window.starts_with(LOCATOR_SIGNATURE));
+    let records = locators.filter_map(|locator| usize::try_from(number(locator, 8)?).ok());
+    records.filter_map(|record| number(bytes.get(record..)?, 32)).max()
+}
+
+/// What a method that is not built in is called (APPNOTE 4.4.5).
+#[allow(deprecated)]
+fn method(method: CompressionMethod) -> String {
+    let CompressionMethod::Unsupported(number) = method else {
+        return method.to_string();
+    };
+    let name = match number {
+        1 => "shrink",
+        2..=5 => "reduce",
+        6 => "implode",
+        9 => "deflate64",
+        93 => "zstd",
+        95 => "xz",
+        98 => "ppmd",
+        99 => "aes",
+        _ => "method",
+    };
+    format!("{name} ({number})")
+}
+
+/// A zip error without the words that every zip error starts with.
+fn plain(error: &ZipError) -> String {
+    match error {
+        ZipError::InvalidArchive(reason) => reason.to_string(),
+        ZipError::UnsupportedArchive(reason) => (*reason).to_owned(),
+        other => other.to_string(),
     }
 }

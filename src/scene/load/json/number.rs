@@ -35,7 +35,7 @@ impl Json<'_> {
         if value.is_finite() {
             return Ok(value);
         }
-        Err(self.fault(format!("is {value}, expected a finite number")))
+        Err(self.fault(format!("is {}, expected a finite number", literal(value))))
     }
 
     /// A whole number; `5.0` is one.
@@ -46,7 +46,7 @@ impl Json<'_> {
         self.require(Kind::Number)?;
         self.ensure(LONGEST_NUMBER)?;
         if let Some((value, _)) = not_finite(self.rest()) {
-            return Err(self.fault(format!("is {value}, expected a whole number")));
+            return Err(self.fault(format!("is {}, expected a whole number", literal(value))));
         }
         let (length, whole) = self.shape()?;
         let token = self.rest().get(..length).unwrap_or_default();
@@ -152,6 +152,9 @@ impl Json<'_> {
                 return Err(bad(end));
             }
         }
+        if end == rest.len() && !self.path.is_empty() && end < LONGEST_NUMBER {
+            return Err(self.cut_off());
+        }
         if end >= LONGEST_NUMBER {
             return Err(self.fault(format!("has a number of over {LONGEST_NUMBER} characters")));
         }
@@ -179,6 +182,17 @@ fn not_finite(text: &[u8]) -> Option<(f64, usize)> {
         _ => return None,
     };
     text.starts_with(word.as_bytes()).then_some((value, word.len()))
+}
+
+/// As Python writes what is not finite.
+fn literal(value: f64) -> &'static str {
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
 }
 
 /// A whole number that a double holds exactly.

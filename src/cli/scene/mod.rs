@@ -1,0 +1,34 @@
+//! `neuro scene ...`: everything about scenario files.
+
+mod check;
+mod info;
+
+use clap::{Args, Subcommand};
+
+use super::exit::Outcome;
+
+/// Scenario files.
+#[derive(Debug, Args)]
+pub struct SceneArgs {
+    #[command(subcommand)]
+    command: SceneCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SceneCommand {
+    /// Say what is in a scenario: time, cameras, tracks, map.
+    Info(info::InfoArgs),
+    /// Say of each file whether it is a scenario a server would load.
+    Check(check::CheckArgs),
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// Those of the command.
+pub fn run(args: &SceneArgs) -> Outcome {
+    match &args.command {
+        SceneCommand::Info(args) => info::run(args),
+        SceneCommand::Check(args) => check::run(args),
+    }
+}

@@ -1,0 +1,158 @@
+// The session's clock is the server's; this is the page's hand on it.
+
+import { show } from './live.js';
+import { lastAt } from './format.js';
+import { server } from './server.js';
+import { SPEEDS, store } from './store.js';
+
+const SHOW_TIMEOUT_MS = 700;
+
+let asked = null;      // { us, timer }: the `show` under way
+let resumes = false;   // whether play goes on after the drag
+let stale = null;      // the frame on the screen when play began: not yet of this run
+let ran = false;
+
+const { state } = store;
+
+/** The instant the page stands at. */
+export function now() {
+  if (state.wanted !== null) return state.wanted;
+  if (state.playback?.is_playing && state.frame?.is_playing && state.frame !== stale) return state.frame.timestamp_us;
+  return state.playback?.current_time_us ?? state.scene?.start_us ?? 0;
+}
+
+const clamped = (us) => Math.min(Math.max(Math.round(us), state.scene.start_us), state.scene.end_us);
+
+async function command(name, body) {
+  if (!state.scene) return;
+  try {
+    const { new_track_ids: _new, removed_track_ids: _removed, ...playback } = await server.playback(name, body);
+    store.set({ playback: { ...state.playback, ...playback } });
+  } catch (error) {
+    store.set({ complaint: error.message });
+  }
+}
+
+export async function play() {
+  if (!state.scene || !state.playback) return;
+  const { loop } = state.playback;
+  const here = now();
+  const over = here >= (loop ?? state.scene).end_us;
+  if (over || state.wanted !== null) await command('seek', { timestamp_us: over ? (loop ?? state.scene).start_us : here });
+  store.set({ wanted: null });
+  await command('play', { speed: state.speed });
+}
+
+export const stop = () => command('stop');
+export const toggle = () => (state.playback?.is_playing ? stop() : play());
+
+/** Moves to an instant: through the websocket when paused, so that a drag costs one message a picture. */
+export function seek(us) {
+  if (!state.scene) return;
+  const target = clamped(us);
+  if (state.playback?.is_playing) {
+    command('seek', { timestamp_us: target });
+    return;
+  }
+  store.set({ wanted: target });
+  pump();
+}
+
+function pump() {
+  if (asked || state.wanted === null) return;
+  const us = state.wanted;
+  if (!show(us)) {
+    command('seek', { timestamp_us: us }).then(() => { if (state.wanted === us) store.set({ wanted: null }); });
+    return;
+  }
+  asked = { us, timer: setTimeout(settle, SHOW_TIMEOUT_MS) };
+}
+
+function settle() {
+  if (!asked) return;
+  const { us, timer } = asked;
+  clearTimeout(timer);
+  asked = null;
+  if (state.wanted === us) store.set({ wanted: null, playback: { ...state.playback, current_time_us: us } });
+  else pump();
+}
+
+/** To be called for every frame set on the screen: the next instant of a drag is asked for now. */
+export function shown(timestamp_us) {
+  if (asked && timestamp_us === asked.us) settle();
+}
+
+export const stepBy = (deltaUs) => seek(now() + deltaUs);
+
+export async function stepFrame(direction) {
+  if (!state.scene) return;
+  if (state.playback?.is_playing) await stop();
+  const frames = state.scene.frame_timestamps_us;
+  const at = now();
+  const here = lastAt(frames, at);
+  const index = direction > 0 ? here + 1 : here - (frames[here] === at ? 1 : 0);
+  if (frames.length === 0) seek(at + direction * 100_000);
+  else if (index < 0) seek(state.scene.start_us);
+  else seek(frames[Math.min(index, frames.length - 1)]);
+}
+
+export const home = () => seek(state.playback?.loop?.start_us ?? state.scene?.start_us ?? 0);
+export const end = () => seek(state.playback?.loop?.end_us ?? state.scene?.end_us ?? 0);
+
+export async function dragStarts() {
+  resumes = Boolean(state.playback?.is_playing);
+  if (resumes) {
+    store.set({ playback: { ...state.playback, is_playing: false } });
+    await stop();
+  }
+}
+
+export function dragEnds() {
+  if (!resumes) return;
+  resumes = false;
+  const us = state.wanted;
+  store.set({ wanted: null });
+  (us === null ? Promise.resolve() : command('seek', { timestamp_us: us })).then(play);
+}
+
+export function setSpeed(speed) {
+  store.set({ speed });
+  if (state.playback?.is_playing) command('play', { speed });
+}
+
+export function fasterBy(steps) {
+  const here = SPEEDS.findLastIndex((speed) => speed <= state.speed + 1e-9);
+  setSpeed(SPEEDS[Math.min(Math.max(here + steps, 0), SPEEDS.length - 1)]);
+}
+
+/** Turns the loop on or off; without a region it is the whole scene. */
+export const toggleLoop = () => (state.playback?.loop ? command('loop', { enabled: false }) : loopOver(state.region));
+
+export function loopOver(region) {
+  if (region && region.end_us - region.start_us < 1000) return command('loop', { enabled: false });
+  store.set({ region });
+  return command('loop', { enabled: true, ...region });
+}
+
+/** Sets one end of the loop region to this instant. */
+export function loopEnd(which) {
+  if (!state.scene) return;
+  const region = { start_us: state.scene.start_us, end_us: state.scene.end_us, ...state.region };
+  region[which] = now();
+  if (region.end_us <= region.start_us) {
+    if (which === 'start_us') region.end_us = state.scene.end_us;
+    else region.start_us = state.scene.start_us;
+  }
+  loopOver(region);
+}
+
+// Another viewer of the session may have changed speed or loop.
+store.on(['playback'], ({ playback }) => {
+  if (playback?.is_playing && !ran) stale = state.frame;
+  ran = Boolean(playback?.is_playing);
+  if (!playback) return;
+  const patch = {};
+  if (playback.is_playing && playback.speed && playback.speed !== state.speed) patch.speed = playback.speed;
+  if (playback.loop && (playback.loop.start_us !== state.region?.start_us || playback.loop.end_us !== state.region?.end_us)) patch.region = playback.loop;
+  store.set(patch);
+});
