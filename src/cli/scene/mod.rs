@@ -1,6 +1,7 @@
 //! `neuro scene ...`: everything about scenario files.
 
 mod check;
+mod export;
 mod info;
 
 use clap::{Args, Subcommand};
@@ -20,6 +21,8 @@ enum SceneCommand {
     Info(info::InfoArgs),
     /// Say of each file whether it is a scenario a server would load.
     Check(check::CheckArgs),
+    /// Write a range of time as MCAP, PNG files or a table of poses.
+    Export(export::ExportArgs),
 }
 
 /// Runs one of them.
@@ -30,5 +33,6 @@ pub fn run(args: &SceneArgs) -> Outcome {
     match &args.command {
         SceneCommand::Info(args) => info::run(args),
         SceneCommand::Check(args) => check::run(args),
+        SceneCommand::Export(args) => export::run(args),
     }
 }
