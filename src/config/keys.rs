@@ -148,7 +148,12 @@ pub const KEYS: &[Key] = &[
         scene.roots,
         "Folders whose scenarios may be opened; may be given several times"
     ),
-    key!("scenario", "FILE", scene.first, "Scenario to load at the start, by path or by name within those folders"),
+    key!(
+        "scenario",
+        "FILE",
+        scene.first,
+        "Scenario to load at the start, by path or by name within those folders"
+    ),
     key!(
         "renderer",
         "WHO",

@@ -2,30 +2,42 @@
 //!
 //! `Authorization: Bearer TOKEN`, `Api-Key TOKEN` as the openpi client writes it, or Tether's `X-Tether-Key`. A websocket
 //! is let in or turned away at its upgrade request like any other; a browser, which can set no header there, offers
-//! the subprotocols `neuro.live.v1` and `bearer.TOKEN`.
+//! the subprotocols `neuro.live` and `bearer.TOKEN`, percent-encoded. Pages are open: a token is typed into one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use super::root::wants_html;
 use super::state::AppState;
 
 /// The subprotocol of the live wire: what a browser is answered that offers a token beside it.
-pub const WEBSOCKET_PROTOCOL: &str = "neuro.live.v1";
+pub const WEBSOCKET_PROTOCOL: &str = "neuro.live";
 
 /// Answers 401 to a request without a valid token, when one is configured. The admin token opens everything too.
 pub async fn require_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let options = Arc::clone(&state.options);
     let Some(token) = options.bearer_token.as_deref() else { return next.run(request).await };
-    let open = options.open_paths.iter().any(|path| path == request.uri().path());
+    let path = request.uri().path();
+    let open = options.open_paths.iter().any(|open| open == path) || asks_for_page(&request);
     let tokens = [Some(token), options.admin_token.as_deref()];
     if open || presents(request.headers(), &tokens) { next.run(request).await } else { unauthorized() }
+}
+
+/// Whether a browser asks for a page or what belongs to one.
+fn asks_for_page(request: &Request) -> bool {
+    let path = request.uri().path();
+    let root =
+        path == "/" && !request.headers().contains_key(header::UPGRADE) && wants_html(request.headers());
+    request.method() == Method::GET && (root || path == "/scenario" || path.starts_with("/static/"))
 }
 
 /// Whether the request carries one of `tokens`. The time taken depends neither on the token nor on how much of it
@@ -51,24 +63,24 @@ pub fn unauthorized() -> Response {
     response
 }
 
-fn credential(headers: &HeaderMap) -> Option<&[u8]> {
+fn credential(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
-        let tether = headers.get("x-tether-key").map(HeaderValue::as_bytes);
+        let tether = headers.get("x-tether-key").map(|key| Cow::Borrowed(key.as_bytes()));
         return tether.or_else(|| offered(headers));
     };
     let value = value.as_bytes();
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, rest) = value.split_at_checked(space)?;
     let known = scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"api-key");
-    known.then(|| rest.trim_ascii())
+    known.then(|| Cow::Borrowed(rest.trim_ascii()))
 }
 
 /// The token among the subprotocols a browser offers.
-fn offered(headers: &HeaderMap) -> Option<&[u8]> {
+fn offered(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
     let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let mut names =
         lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    names.find_map(|name| name.strip_prefix(b"bearer."))
+    names.find_map(|name| name.strip_prefix(b"bearer.")).map(|token| percent_decode(token).into())
 }
 
 #[cfg(test)]
@@ -95,9 +107,10 @@ mod tests {
         let protocols = |value: &'static str| {
             HeaderMap::from_iter([(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value))])
         };
-        assert!(presents(&protocols("neuro.live.v1, bearer.s3cret"), &[Some("s3cret")]));
-        assert!(!presents(&protocols("neuro.live.v1, bearer.other"), &[Some("s3cret")]));
-        assert!(!presents(&protocols("neuro.live.v1"), &[Some("neuro.live.v1")]));
+        assert!(presents(&protocols("neuro.live, bearer.s3cret"), &[Some("s3cret")]));
+        assert!(presents(&protocols("neuro.live,bearer.a%2Fb%3D"), &[Some("a/b=")]));
+        assert!(!presents(&protocols("neuro.live, bearer.other"), &[Some("s3cret")]));
+        assert!(!presents(&protocols("neuro.live"), &[Some("neuro.live")]));
     }
 
     #[test]

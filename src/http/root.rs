@@ -170,7 +170,7 @@ pub async fn root(
 }
 
 /// Whether the first media type of `Accept` that means anything here is HTML.
-fn wants_html(headers: &HeaderMap) -> bool {
+pub fn wants_html(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut kinds = accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
     kinds.find(|kind| matches!(*kind, "text/html" | "application/json" | "*/*")) == Some("text/html")

@@ -55,7 +55,25 @@ pub struct Eyes {
     services: Mutex<HashMap<HostPort, (u64, FramePlanner)>>,
 }
 
+impl RendererKind {
+    /// The word for it in settings and answers.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::External => "external",
+            Self::Docker(_) => "docker",
+        }
+    }
+}
+
 impl Eyes {
+    /// Who draws.
+    #[must_use]
+    pub fn kind(&self) -> &RendererKind {
+        &self.options.kind
+    }
+
     /// Opens them. Nothing is connected yet.
     ///
     /// # Errors

@@ -79,6 +79,8 @@ pub struct WorldHealth {
     pub scenario_loaded: bool,
     /// Whether the renderer answered when it was asked last.
     pub renderer_connected: bool,
+    /// Who draws: `embedded`, `external` or `docker`.
+    pub renderer: &'static str,
 }
 
 /// Sessions, files and eyes.
@@ -252,6 +254,7 @@ impl World {
         WorldHealth {
             scenario_loaded: view.scenario.is_some(),
             renderer_connected: self.probe.connected.load(Ordering::Relaxed),
+            renderer: self.options.eyes.kind().name(),
         }
     }
 

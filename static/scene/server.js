@@ -41,7 +41,12 @@ export const server = {
   files: async () => (await call('api/usdz-files')).files,
   sessions: async () => (await call('api/sessions')).sessions,
   addSession: (name) => post('api/sessions', name ? { name } : {}),
-  load: (file) => post(sessionPath('load'), { usdz_path: file }),
+  // A container has one scene at a time; other renderers take any, and one that is away may come back.
+  async load(file) {
+    const { renderer } = await call(sessionPath('health'));
+    if (renderer === 'docker') await post(sessionPath('nurec/restart'), { usdz_path: file });
+    return post(sessionPath('load'), { usdz_path: file, require_renderer: false });
+  },
   scene: () => call(sessionPath('scene')),
   track: (id) => call(sessionPath(`track/${encodeURIComponent(id)}`)),
   playback: (command, body) => post(sessionPath(`playback/${command}`), body),

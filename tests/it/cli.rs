@@ -246,22 +246,19 @@ fn the_originals_artefacts_become_a_model_that_passes_its_check() {
     let hub = place.path().join("hub");
     let vision = "siglip-tiny-patch14-62";
     fs::create_dir_all(hub.join(vision)).unwrap();
-    for name in ["config.json", &format!("{vision}/config.json"), &format!("{vision}/preprocessor_config.json")] {
+    for name in
+        ["config.json", &format!("{vision}/config.json"), &format!("{vision}/preprocessor_config.json")]
+    {
         fs::copy(fixtures.join("hub").join(name), hub.join(name)).unwrap();
     }
     for name in ["tokenizer.json", "tokenizer_config.json"] {
         fs::copy(model("tiny").join(name), hub.join(name)).unwrap();
     }
     let out = place.path().join("imported");
-    let [hub, checkpoint, stats, out] = [
-        hub,
-        fixtures.join("checkpoint_step100.pt"),
-        fixtures.join("action_mean_std.pkl"),
-        out,
-    ]
-    .map(|path| path.display().to_string());
-    let arguments =
-        ["model", "import", "--hub", &hub, "--checkpoint", &checkpoint, "--stats", &stats, &out];
+    let [hub, checkpoint, stats, out] =
+        [hub, fixtures.join("checkpoint_step100.pt"), fixtures.join("action_mean_std.pkl"), out]
+            .map(|path| path.display().to_string());
+    let arguments = ["model", "import", "--hub", &hub, "--checkpoint", &checkpoint, "--stats", &stats, &out];
     let imported = run(&arguments);
     assert_eq!(imported.code, Some(0), "{}", imported.err);
     assert_eq!(run(&["model", "check", &out, "--log", "error"]).code, Some(0));

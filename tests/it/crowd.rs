@@ -24,7 +24,8 @@ async fn crowd(server: &Server, robot_id: impl Fn(usize) -> String) -> Vec<(u16,
         let request = client.post(server.at("/predict")).multipart(form);
         async move {
             let response = request.send().await.unwrap();
-            let wait = response.headers().get("retry-after").map(|wait| wait.to_str().unwrap().parse().unwrap());
+            let wait =
+                response.headers().get("retry-after").map(|wait| wait.to_str().unwrap().parse().unwrap());
             (response.status().as_u16(), wait, response.json().await.unwrap())
         }
     });

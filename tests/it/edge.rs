@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use neuro::http::listener::{ListenOptions, serve};
 use neuro::config::HostPort;
+use neuro::http::listener::{ListenOptions, serve};
 use neuro::http::{AppState, HttpOptions, router};
 use neuro::playback::{Eyes, EyesOptions, RendererKind, World, WorldOptions};
 use neuro::policy::model::LoadOptions;

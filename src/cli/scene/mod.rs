@@ -3,6 +3,7 @@
 mod check;
 mod export;
 mod info;
+mod sample;
 
 use clap::{Args, Subcommand};
 
@@ -23,6 +24,8 @@ enum SceneCommand {
     Check(check::CheckArgs),
     /// Write a range of time as MCAP, PNG files or a table of poses.
     Export(export::ExportArgs),
+    /// Make a sample scenario.
+    Sample(sample::SampleArgs),
 }
 
 /// Runs one of them.
@@ -34,5 +37,6 @@ pub fn run(args: &SceneArgs) -> Outcome {
         SceneCommand::Info(args) => info::run(args),
         SceneCommand::Check(args) => check::run(args),
         SceneCommand::Export(args) => export::run(args),
+        SceneCommand::Sample(args) => sample::run(args),
     }
 }

@@ -28,6 +28,8 @@ pub struct WorldHealthAnswer {
     scenario_loaded: bool,
     /// Whether the renderer answered when it was asked last, some seconds ago at most.
     grpc_connected: bool,
+    /// Who draws: `embedded`, `external` or `docker`.
+    renderer: &'static str,
 }
 
 /// Scenario files.
@@ -83,6 +85,7 @@ pub async fn health(State(state): State<AppState>, Chosen(session): Chosen) -> J
         nurec_available: true,
         scenario_loaded: health.scenario_loaded,
         grpc_connected: health.renderer_connected,
+        renderer: health.renderer,
     })
 }
 

@@ -337,22 +337,24 @@ fn a_shot_without_its_scenario_is_refused_by_name() {
 }
 
 fn scenario() -> Arc<Scenario> {
-    let ego = Trajectory {
-        timestamps_us: (0..20).map(|step| step * 100_000).collect(),
-        poses: (0..20)
+    let ego = Trajectory::new(
+        (0..20).map(|step| step * 100_000).collect(),
+        (0..20)
             .map(|step| Pose { translation_m: DVec3::X * f64::from(step), rotation: DQuat::IDENTITY })
             .collect(),
-    };
+    )
+    .expect("a path");
     let parked = Track {
         id: "parked".to_owned(),
         class: "automobile".to_owned(),
         dynamic: false,
         controllable: false,
         dimensions_m: DVec3::new(4.5, 1.9, 1.6),
-        trajectory: Trajectory {
-            timestamps_us: vec![0, 1_000_000],
-            poses: vec![Pose { translation_m: DVec3::new(14.0, 3.0, 0.8), rotation: DQuat::IDENTITY }; 2],
-        },
+        trajectory: Trajectory::new(
+            vec![0, 1_000_000],
+            vec![Pose { translation_m: DVec3::new(14.0, 3.0, 0.8), rotation: DQuat::IDENTITY }; 2],
+        )
+        .expect("a stay"),
     };
     Arc::new(Scenario {
         path: PathBuf::from("test.usdz"),

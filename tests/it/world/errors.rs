@@ -22,7 +22,8 @@ const NOT_FINITE: &str = "a number that is not finite is refused, not a failure"
 const ROOT: &str = "the root serves the policy";
 const PORT: &str = "a port is 1 to 65535";
 const BUILT_IN: &str = "the built-in renderer needs no host or port, so a load does not fail for them";
-const DIRECTORY: &str = "a directory is the caller's fault: 400; and outside the configured folders nothing is found: 404";
+const DIRECTORY: &str =
+    "a directory is the caller's fault: 400; and outside the configured folders nothing is found: 404";
 const RENDERED: &str = "the renderer is there";
 
 const DIFFERENCES: &[Difference] = &[
@@ -36,12 +37,18 @@ const DIFFERENCES: &[Difference] = &[
     differs("/api/load", "\"nurec_port\":1", 200, BUILT_IN),
     differs("/api/load", "$TMP", 404, DIRECTORY),
     differs("/api/nurec/restart", "drive.usdz", 200, BUILT_IN),
-    differs("/api/render/camera_front_wide_120fov?timestamp_us=1721400133438417", "render failed", 200, RENDERED),
+    differs(
+        "/api/render/camera_front_wide_120fov?timestamp_us=1721400133438417",
+        "render failed",
+        200,
+        RENDERED,
+    ),
 ];
 
 /// Answers whose body is compared no further: wall time, addresses, pictures.
 fn body_is_its_own(path: &str, status: u64) -> bool {
-    let live = ["/api/playback", "/api/health", "/docs", "/openapi.json", "/api/render", "/api/load", "/api/nurec"];
+    let live =
+        ["/api/playback", "/api/health", "/docs", "/openapi.json", "/api/render", "/api/load", "/api/nurec"];
     status == 200 && live.iter().any(|prefix| path.starts_with(prefix))
 }
 
@@ -89,7 +96,8 @@ async fn odd_requests_are_answered_as_recorded() {
         });
         let redirects = path.ends_with('/');
         if redirects {
-            let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+            let client =
+                reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
             let response = client.get(world.server.at(path)).send().await.unwrap();
             assert_eq!(u64::from(response.status().as_u16()), expected, "{path}");
             continue;
@@ -103,7 +111,9 @@ async fn odd_requests_are_answered_as_recorded() {
         match &theirs["detail"] {
             Value::String(detail) if detail.contains("/scenes/x.usdz") || detail.contains("$TMP") => {}
             Value::String(detail) => assert_eq!(ours["detail"], *detail, "call {index}: {call}"),
-            Value::Array(_) => assert_eq!(problems(&ours), problems(theirs), "call {index}: {call} gave {ours}"),
+            Value::Array(_) => {
+                assert_eq!(problems(&ours), problems(theirs), "call {index}: {call} gave {ours}")
+            }
             _ => {}
         }
     }
@@ -136,7 +146,10 @@ async fn nothing_is_answered_before_a_scenario_is_loaded() {
     let (status, body) = world.post("/api/render", &body).await;
     assert_eq!((status, body["detail"].as_str()), (400, Some("No scenario loaded or NuRec not connected")));
     let (_, health) = world.get("/api/health").await;
-    assert_eq!((health["status"].as_str(), health["scenario_loaded"].as_bool()), (Some("healthy"), Some(false)));
+    assert_eq!(
+        (health["status"].as_str(), health["scenario_loaded"].as_bool()),
+        (Some("healthy"), Some(false))
+    );
 }
 
 #[tokio::test]
@@ -165,7 +178,10 @@ async fn files_outside_the_configured_folders_are_not_found() {
     for name in [elsewhere.as_str(), "/etc/passwd", "../../../Cargo.toml", ""] {
         for path in ["/api/load", "/api/nurec/restart"] {
             let (status, body) = world.post(path, &serde_json::json!({"usdz_path": name})).await;
-            assert_eq!((status, body["detail"].as_str()), (404, Some(format!("USDZ file not found: {name}").as_str())));
+            assert_eq!(
+                (status, body["detail"].as_str()),
+                (404, Some(format!("USDZ file not found: {name}").as_str()))
+            );
         }
     }
     let (_, files) = world.get("/api/usdz-files").await;

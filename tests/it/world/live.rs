@@ -144,7 +144,10 @@ async fn a_playing_clock_sends_sets_as_they_are_acknowledged_and_no_more() {
     assert!(unacknowledged <= 2, "{unacknowledged} sets came unasked");
     world.raw("POST", "/api/playback/stop", None).await;
     let stopped = world.get("/api/playback").await.1;
-    assert!(stopped["current_time_us"].as_i64().unwrap() >= last, "it stops where it was, not where it began");
+    assert!(
+        stopped["current_time_us"].as_i64().unwrap() >= last,
+        "it stops where it was, not where it began"
+    );
 }
 
 #[tokio::test]
@@ -176,7 +179,9 @@ async fn outlines_of_cuboids_come_when_asked_for() {
     let outlines = header["overlay"][FRONT].as_array().unwrap();
     assert!(!outlines.is_empty());
     for point in outlines[0]["lines"][0].as_array().unwrap() {
-        assert!(point.as_array().unwrap().iter().all(|value| (-0.25..=1.25).contains(&value.as_f64().unwrap())));
+        assert!(
+            point.as_array().unwrap().iter().all(|value| (-0.25..=1.25).contains(&value.as_f64().unwrap()))
+        );
     }
 }
 
@@ -219,8 +224,8 @@ async fn a_token_may_come_as_a_subprotocol() {
     let url = world.server.at("/api/live").replacen("http", "ws", 1);
     assert!(connect_async(&url).await.is_err(), "no token, no pictures");
     let request = tokio_tungstenite::tungstenite::ClientRequestBuilder::new(url.parse().unwrap())
-        .with_sub_protocol("neuro.live.v1")
+        .with_sub_protocol("neuro.live")
         .with_sub_protocol("bearer.s3cret");
     let (_, response) = connect_async(request).await.unwrap();
-    assert_eq!(response.headers()["sec-websocket-protocol"], "neuro.live.v1");
+    assert_eq!(response.headers()["sec-websocket-protocol"], "neuro.live");
 }

@@ -51,7 +51,8 @@ async fn sizes_are_bounded_and_never_empty() {
 #[tokio::test]
 async fn unknown_cameras_are_missing_and_say_why() {
     let world = World::loaded(&[]).await;
-    let body = json!({"timestamp_us": MIDDLE_US, "camera_ids": ["nope", FRONT, FRONT], "resolution_scale": 0.05});
+    let body =
+        json!({"timestamp_us": MIDDLE_US, "camera_ids": ["nope", FRONT, FRONT], "resolution_scale": 0.05});
     let (status, answer) = world.post("/api/render", &body).await;
     assert_eq!(status, 200);
     let names: Vec<_> = answer["images"].as_object().unwrap().keys().collect();
@@ -62,7 +63,8 @@ async fn unknown_cameras_are_missing_and_say_why() {
 #[tokio::test]
 async fn one_picture_comes_as_a_file() {
     let world = World::loaded(&[]).await;
-    let (status, bytes) = world.bytes(&format!("/api/render/{FRONT}?timestamp_us={MIDDLE_US}&scale=0.125")).await;
+    let (status, bytes) =
+        world.bytes(&format!("/api/render/{FRONT}?timestamp_us={MIDDLE_US}&scale=0.125")).await;
     assert_eq!(status, 200);
     assert_eq!(image::load_from_memory(&bytes).unwrap().dimensions(), (240, 135));
 }
@@ -70,9 +72,8 @@ async fn one_picture_comes_as_a_file() {
 #[tokio::test]
 async fn the_same_picture_twice_is_the_same_and_another_instant_is_not() {
     let world = World::loaded(&[]).await;
-    let at = async |time: i64| {
-        world.bytes(&format!("/api/render/{FRONT}?timestamp_us={time}&scale=0.1")).await.1
-    };
+    let at =
+        async |time: i64| world.bytes(&format!("/api/render/{FRONT}?timestamp_us={time}&scale=0.1")).await.1;
     let first = at(MIDDLE_US).await;
     assert_eq!(first, at(MIDDLE_US).await);
     assert_ne!(first, at(MIDDLE_US + 2_000_000).await);

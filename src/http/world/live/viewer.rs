@@ -139,6 +139,7 @@ impl Viewer {
             // What is being drawn is finished first: aborting it at every step of a scrub would show nothing at all.
             Ok(Said::Show { timestamp_us }) => {
                 self.again_at = None;
+                self.shown = None;
                 if let Err(error) = self.session.seek(SeekTo::Instant(timestamp_us)).await {
                     return self.say(message::error(&error.to_string())).await;
                 }
