@@ -192,7 +192,7 @@ fn applying_the_updates_shows_the_tracks_that_are_there() {
             deleted += 1;
         }
         for entity in update.entities {
-            let cube = entity.cubes[0].clone();
+            let cube = entity.cubes[0];
             shown.insert(entity.id, (vector(cube.pose.unwrap().position), vector(cube.size)));
         }
         let alive = town();
