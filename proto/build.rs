@@ -14,11 +14,25 @@ struct Contract {
     shared_bytes: &'static [&'static str],
 }
 
-const CONTRACTS: &[Contract] = &[Contract {
-    folder: "nurec",
-    files: &["common.proto", "sensorsim.proto"],
-    shared_bytes: &[".nre.grpc.protos.sensorsim.RGBRenderReturn.image_bytes"],
-}];
+const CONTRACTS: &[Contract] = &[
+    Contract {
+        folder: "nurec",
+        files: &["common.proto", "sensorsim.proto"],
+        shared_bytes: &[".nre.grpc.protos.sensorsim.RGBRenderReturn.image_bytes"],
+    },
+    Contract {
+        folder: "foxglove",
+        files: &[
+            "shapes.proto",
+            "camera.proto",
+            "frames.proto",
+            "scene.proto",
+            "location.proto",
+            "log.proto",
+        ],
+        shared_bytes: &[".foxglove.CompressedImage.data"],
+    },
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod export;
 pub mod geometry;
 pub mod grpc;
 pub mod http;

@@ -16,3 +16,12 @@ pub mod nurec {
     /// Both, for gRPC reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nurec.bin"));
 }
+
+/// Foxglove's message schemas, as far as exports use them.
+#[allow(missing_docs, clippy::all, clippy::allow_attributes)]
+pub mod foxglove {
+    tonic::include_proto!("foxglove");
+
+    /// All of them with what they refer to: what a file must carry so that others can read it.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/foxglove.bin"));
+}

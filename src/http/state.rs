@@ -24,6 +24,8 @@ pub struct AppState {
     pub openpi_places: Arc<Semaphore>,
     /// Places for live viewers.
     pub live_places: Arc<Semaphore>,
+    /// Places for exports.
+    pub export_places: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -33,7 +35,8 @@ impl AppState {
         let places = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         let openpi_places = places(options.openpi.max_connections);
         let live_places = places(options.max_viewers);
-        Self { service, world, options: Arc::new(options), openpi_places, live_places }
+        let export_places = places(options.max_exports);
+        Self { service, world, options: Arc::new(options), openpi_places, live_places, export_places }
     }
 }
 
@@ -68,6 +71,8 @@ pub struct HttpOptions {
     pub openpi: OpenpiOptions,
     /// Live viewers connected at once; one more is answered 503.
     pub max_viewers: usize,
+    /// Exports under way at once; one more is answered 429.
+    pub max_exports: usize,
 }
 
 impl Default for HttpOptions {
@@ -87,6 +92,7 @@ impl Default for HttpOptions {
             swap: LoadOptions::default(),
             openpi: OpenpiOptions::default(),
             max_viewers: 64,
+            max_exports: 2,
         }
     }
 }

@@ -1,36 +1,51 @@
-"""Runs every client against every model that ships; one line a client, and a count at the end."""
+"""Runs every client against every model that ships, and every reader on exports; one line a client, and a count at the
+end."""
 
 import logging
 import sys
 import time
 
-from . import originals, stock
+from . import mcap_check, originals, stock
 from .server import Server
 
 MODELS = ("models/tabletop", "models/tiny")
 
 
+class Tally:
+    def __init__(self):
+        self.passed, self.failed = 0, 0
+
+    def run(self, name, client, *arguments):
+        started = time.monotonic()
+        try:
+            verdict, said = "ok  ", client(*arguments)
+            self.passed += 1
+        except Exception as error:  # whatever a client dies of is its verdict
+            verdict, said = "FAIL", f"{type(error).__name__}: {error}"
+            self.failed += 1
+        print(f"{verdict} {name}.{client.__name__} ({time.monotonic() - started:.2f} s): {said}", flush=True)
+
+    def still_runs(self, name, server):
+        if server.process.poll() is not None:
+            print(f"FAIL {name}: the server ended with {server.process.returncode}")
+            self.failed += 1
+
+
 def main(binary):
     logging.disable(logging.CRITICAL)
-    passed, failed = 0, 0
+    tally = Tally()
     for model in MODELS:
         with Server(binary, "--model", model) as server:
             for group in (stock, originals):
                 for client in group.ALL:
-                    started = time.monotonic()
-                    try:
-                        verdict, said = "ok  ", client(server)
-                        passed += 1
-                    except Exception as error:  # whatever a client dies of is its verdict
-                        verdict, said = "FAIL", f"{type(error).__name__}: {error}"
-                        failed += 1
-                    where = f"{model.removeprefix('models/')} {group.__name__.rsplit('.', 1)[-1]}"
-                    print(f"{verdict} {where}.{client.__name__} ({time.monotonic() - started:.2f} s): {said}", flush=True)
-            if server.process.poll() is not None:
-                print(f"FAIL {model}: the server ended with {server.process.returncode}")
-                failed += 1
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+                    tally.run(f"{model.removeprefix('models/')} {group.__name__.rsplit('.', 1)[-1]}", client, server)
+            tally.still_runs(model, server)
+    with Server(binary, "--model", MODELS[0], "--scenes", "scenes") as server:
+        for client in mcap_check.ALL:
+            tally.run("export", client, binary, server)
+        tally.still_runs("export", server)
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return 1 if tally.failed else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::golden::root;
 
 /// Lower first; a layer may use those of lower rank, and its own module.
-const LAYERS: [(&str, u32); 15] = [
+const LAYERS: [(&str, u32); 16] = [
     ("geometry", 0),
     ("mapping", 0),
     ("proto", 0),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, u32); 15] = [
     ("scene", 3),
     ("render", 4),
     ("playback", 5),
+    ("export", 5),
     ("fleet", 5),
     ("agent", 5),
     ("http", 6),

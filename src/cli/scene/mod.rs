@@ -1,6 +1,7 @@
 //! `neuro scene ...`: everything about scenario files.
 
 mod check;
+mod export;
 mod info;
 mod sample;
 
@@ -21,6 +22,8 @@ enum SceneCommand {
     Info(info::InfoArgs),
     /// Say of each file whether it is a scenario a server would load.
     Check(check::CheckArgs),
+    /// Write a range of time as MCAP, PNG files or a table of poses.
+    Export(export::ExportArgs),
     /// Make a sample scenario.
     Sample(sample::SampleArgs),
 }
@@ -33,6 +36,7 @@ pub fn run(args: &SceneArgs) -> Outcome {
     match &args.command {
         SceneCommand::Info(args) => info::run(args),
         SceneCommand::Check(args) => check::run(args),
+        SceneCommand::Export(args) => export::run(args),
         SceneCommand::Sample(args) => sample::run(args),
     }
 }

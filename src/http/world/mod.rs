@@ -4,6 +4,7 @@
 //! Everything under `/api` means the session `default`; the same under `/api/sessions/NAME` means that session.
 
 pub mod body;
+pub mod export;
 pub mod live;
 pub mod load;
 pub mod playback;
@@ -58,4 +59,5 @@ fn of_a_session() -> OpenApiRouter<AppState> {
         .routes(routes!(scene::tracks))
         .routes(routes!(scene::track_path))
         .routes(routes!(live::live))
+        .routes(routes!(export::export))
 }
