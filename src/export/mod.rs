@@ -18,6 +18,8 @@ mod tests;
 
 pub use error::ExportError;
 pub use report::{Missing, Report};
-pub use request::{ExportCamera, ExportPlan, ExportRequest, Format, MAX_RATE_HZ, MIN_RATE_HZ, RequestError};
+pub use request::{
+    ExportCamera, ExportPlan, ExportRequest, Format, MAX_RATE_HZ, MIN_RATE_HZ, MIN_SCALE, RequestError,
+};
 pub use run::{planner, to_folder, to_stream};
 pub use sink::ChannelSink;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::names;
-use crate::render::{Encoding, MAX_SCALE, MAX_SIDE, MIN_SCALE, ShotOptions};
+use crate::render::{Encoding, MAX_SCALE, MAX_SIDE, ShotOptions};
 use crate::scene::{Camera, Scenario};
 
+/// Least size of pictures by that of the cameras.
+pub const MIN_SCALE: f64 = 0.01;
 /// Fewest samples a second.
 pub const MIN_RATE_HZ: f64 = 0.001;
 /// Most samples a second.

@@ -20,14 +20,14 @@ use super::query::{Pairs, at};
 use super::refusal::Refusal;
 use super::session::Chosen;
 use crate::export::{
-    ChannelSink, ExportPlan, ExportRequest, Format, MAX_RATE_HZ, MIN_RATE_HZ, planner, to_stream,
+    ChannelSink, ExportPlan, ExportRequest, Format, MAX_RATE_HZ, MIN_RATE_HZ, MIN_SCALE, planner, to_stream,
 };
 use crate::http::coercion;
 use crate::http::error::Detail;
 use crate::http::state::AppState;
 use crate::http::validation::{Problem, Problems, ValidationErrors};
 use crate::playback::{Session, View};
-use crate::render::{MAX_SCALE, MIN_SCALE};
+use crate::render::MAX_SCALE;
 
 /// Chunks of 64 KiB between the one who writes and the one who sends.
 const CHUNKS: usize = 4;
