@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod crowd;
 mod edge;
+mod export;
 mod golden;
 mod house;
 mod nurec;

@@ -61,7 +61,8 @@ struct Topics {
     transforms: Topic,
     tracks: Option<Topic>,
     location: Option<(Topic, DMat4)>,
-    log: Topic,
+    /// Once there is something to say.
+    log: Option<Topic>,
 }
 
 impl<W: Write> McapTarget<W> {
@@ -85,7 +86,7 @@ impl<W: Write> McapTarget<W> {
                     outlet.topic("/ego/location", "foxglove.LocationFix").map(|topic| (topic, earth))
                 })
                 .transpose()?,
-            log: outlet.topic("/log", "foxglove.Log")?,
+            log: None,
         };
         let mut target = Self { plan, outlet, topics, shown: HashSet::new() };
         target.once()?;
@@ -142,7 +143,12 @@ impl<W: Write> McapTarget<W> {
                     self.outlet.send(topic, at_us, &image)?;
                 }
                 Err(reason) => {
-                    self.outlet.send(&self.topics.log, at_us, &missing(at_us, &camera.name, &reason))?;
+                    let log = match self.topics.log.take() {
+                        Some(log) => log,
+                        None => self.outlet.topic("/log", "foxglove.Log")?,
+                    };
+                    self.outlet.send(&log, at_us, &missing(at_us, &camera.name, &reason))?;
+                    self.topics.log = Some(log);
                 }
             }
         }

@@ -4,7 +4,9 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -29,6 +31,8 @@ use crate::http::validation::{Problem, Problems, ValidationErrors};
 use crate::playback::{Session, View};
 use crate::render::MAX_SCALE;
 
+/// A client that takes nothing for so long has its export ended, so that others get theirs.
+const STALLED: Duration = Duration::from_secs(60);
 /// Chunks of 64 KiB between the one who writes and the one who sends.
 const CHUNKS: usize = 4;
 
@@ -85,21 +89,28 @@ pub async fn export(
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
     let (chunks, arriving) = mpsc::channel(CHUNKS);
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&taken);
     let exporting = tokio::spawn(async move {
-        let _place = place;
         let sink = ChannelSink::new(chunks.clone());
-        if let Err(error) = to_stream(plan, planner(renderer), sink, |_| ()).await {
+        let ended = tokio::select! {
+            ended = to_stream(plan, planner(renderer), sink, |_| ()) => ended.map_err(io::Error::other),
+            () = stalled(&chunks, &counted) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        drop(place);
+        if let Err(error) = ended {
             tracing::warn!(%error, "an export ended early");
             // Breaks the body off: a file without its end must not look whole. When nobody reads, nobody is told.
-            drop(chunks.send(Err(io::Error::other(error.to_string()))).await);
+            drop(chunks.send(Err(error)).await);
         }
     });
-    Ok((headers, Body::from_stream(Download { arriving, exporting })).into_response())
+    Ok((headers, Body::from_stream(Download { arriving, taken, exporting })).into_response())
 }
 
 /// The body: as long as it is read, the export goes on.
 struct Download {
     arriving: mpsc::Receiver<io::Result<Bytes>>,
+    taken: Arc<AtomicU64>,
     exporting: JoinHandle<()>,
 }
 
@@ -107,13 +118,28 @@ impl Stream for Download {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.arriving.poll_recv(context)
+        let chunk = self.arriving.poll_recv(context);
+        if chunk.is_ready() {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        chunk
     }
 }
 
 impl Drop for Download {
     fn drop(&mut self) {
         self.exporting.abort();
+    }
+}
+
+/// Returns when chunks have waited for [`STALLED`] and none was taken.
+async fn stalled(chunks: &mpsc::Sender<io::Result<Bytes>>, taken: &AtomicU64) {
+    loop {
+        let before = taken.load(Ordering::Relaxed);
+        tokio::time::sleep(STALLED).await;
+        if chunks.capacity() == 0 && taken.load(Ordering::Relaxed) == before {
+            return;
+        }
     }
 }
 

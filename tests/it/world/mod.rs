@@ -1,6 +1,7 @@
 //! Playing scenarios, over the wire.
 
 mod errors;
+mod export;
 mod golden;
 mod live;
 mod pictures;
