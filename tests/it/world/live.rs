@@ -17,20 +17,20 @@ const REAR: &str = "camera_rear_left_70fov";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the server says.
-enum Heard {
+pub enum Heard {
     Text(Value),
     Set { header: Value, pictures: Vec<u8> },
 }
 
-struct Viewer(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Viewer(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Viewer {
-    async fn connect(world: &World, path: &str) -> Self {
+    pub async fn connect(world: &World, path: &str) -> Self {
         let url = world.server.at(path).replacen("http", "ws", 1);
         Self(connect_async(url).await.unwrap().0)
     }
 
-    async fn say(&mut self, message: &Value) {
+    pub async fn say(&mut self, message: &Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
@@ -39,13 +39,17 @@ impl Viewer {
     }
 
     async fn hear(&mut self) -> Heard {
+        self.hear_within(PATIENCE).await.expect("the server says nothing")
+    }
+
+    pub async fn hear_within(&mut self, patience: Duration) -> Option<Heard> {
         loop {
-            match timeout(PATIENCE, self.0.next()).await.expect("the server says nothing").unwrap().unwrap() {
-                Message::Text(text) => return Heard::Text(serde_json::from_str(&text).unwrap()),
+            match timeout(patience, self.0.next()).await.ok()?.unwrap().unwrap() {
+                Message::Text(text) => return Some(Heard::Text(serde_json::from_str(&text).unwrap())),
                 Message::Binary(bytes) => {
                     let length = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
                     let header = serde_json::from_slice(&bytes[4..4 + length]).unwrap();
-                    return Heard::Set { header, pictures: bytes[4 + length..].to_vec() };
+                    return Some(Heard::Set { header, pictures: bytes[4 + length..].to_vec() });
                 }
                 _ => {}
             }
@@ -69,7 +73,7 @@ impl Viewer {
         }
     }
 
-    async fn acknowledge(&mut self, header: &Value) {
+    pub async fn acknowledge(&mut self, header: &Value) {
         self.say(&json!({"type": "ack", "seq": header["seq"]})).await;
     }
 

@@ -6,6 +6,7 @@ mod golden;
 mod live;
 mod pictures;
 mod sessions;
+mod storm;
 
 use serde_json::{Value, json};
 
