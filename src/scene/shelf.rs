@@ -1,6 +1,7 @@
 //! Which scenario files may be opened: those under the configured folders, symbolic links resolved. One rule for
 //! listing, loading and restarting a renderer.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// How deep folders are searched.
@@ -59,31 +60,42 @@ impl Shelf {
     /// All scenario files, resolved, sorted, each once.
     #[must_use]
     pub fn list(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for root in &self.roots {
-            self.search(root, 0, &mut found);
-        }
+        let below = self.roots.iter().filter_map(|root| files_below(root).ok()).flatten();
+        let real = below.filter_map(|path| path.canonicalize().ok());
+        let mut found: Vec<PathBuf> = real.filter(|real| self.holds(real)).collect();
         found.sort();
         found.dedup();
         found
     }
+}
 
-    fn search(&self, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-        let Ok(entries) = std::fs::read_dir(folder) else { return };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            if found.len() >= MAX_FILES {
-                return;
+/// The scenario files in and below a folder, by their extension. Links to folders are not followed: they may lead in a
+/// circle. Folders within that cannot be read are left out, with a line in the log.
+///
+/// # Errors
+/// When the folder itself cannot be read.
+pub fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    search(folder, 0, &mut found)?;
+    Ok(found)
+}
+
+fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for path in std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())) {
+        if found.len() >= MAX_FILES {
+            return Ok(());
+        }
+        if path.symlink_metadata().is_ok_and(|about| about.is_dir()) {
+            if depth < MAX_DEPTH
+                && let Err(error) = search(&path, depth + 1, found)
+            {
+                tracing::warn!(folder = %path.display(), %error, "a folder is left out");
             }
-            // A link to a folder is not followed: it may lead in a circle.
-            let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-            if is_folder && depth < MAX_DEPTH {
-                self.search(&path, depth + 1, found);
-            } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("usdz")) {
-                let real = path.canonicalize().ok();
-                found.extend(real.filter(|real| real.is_file() && self.holds(real)));
-            }
+        } else if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("usdz")) && path.is_file() {
+            found.push(path);
         }
     }
+    Ok(())
 }
 
 fn expanded(name: &str) -> PathBuf {

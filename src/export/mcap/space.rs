@@ -8,6 +8,7 @@ use super::outlet::stamp;
 use super::{RIG, WORLD};
 use crate::geometry::Pose;
 use crate::proto::foxglove::{self as fox, line_primitive, scene_entity_deletion};
+use crate::render::builtin::class_colour;
 use crate::scene::{Map, MapLineKind, RigBox, Scenario, Track};
 
 /// Height of a label's letters, in metres.
@@ -69,7 +70,7 @@ fn entity(track: &Track, world_from_cuboid: &Pose, at_us: i64) -> fox::SceneEnti
         cubes: vec![fox::CubePrimitive {
             pose: Some(pose(world_from_cuboid)),
             size: Some(vector(track.dimensions_m)),
-            color: Some(class_colour(&track.class)),
+            color: Some(colour(class_colour(&track.class))),
         }],
         texts: vec![fox::TextPrimitive {
             pose: Some(pose(&label)),
@@ -135,18 +136,4 @@ fn line_colour(kind: MapLineKind) -> fox::Color {
         MapLineKind::Other => [146, 152, 156],
     };
     fox::Color { a: 1.0, ..colour(rgb) }
-}
-
-/// The colours of the built-in renderer.
-fn class_colour(class: &str) -> fox::Color {
-    colour(match class {
-        "automobile" => [66, 122, 190],
-        "heavy_truck" | "trailer" => [224, 138, 60],
-        "bus" | "train_or_tram_car" => [228, 182, 58],
-        "other_vehicle" => [140, 118, 190],
-        "person" | "stroller" => [214, 78, 70],
-        "rider" | "bicycle" | "motorcycle" => [52, 158, 116],
-        "animal" => [166, 118, 82],
-        _ => [158, 164, 170],
-    })
 }

@@ -11,14 +11,11 @@ use std::time::SystemTime;
 
 use tracing::{info, warn};
 
+use crate::scene::shelf::files_below;
 use crate::scene::{LoadLimits, Scenario};
 
 /// How many scenarios stay in memory.
 const CAPACITY: usize = 8;
-
-/// How deep folders are searched, and how many files are looked at.
-const MAX_DEPTH: usize = 6;
-const MAX_FILES: usize = 10_000;
 
 /// How many ids an error lists.
 const LISTED: usize = 5;
@@ -188,10 +185,11 @@ impl SceneShelf {
     fn list(&self) -> Result<BTreeMap<PathBuf, String>, ShelfError> {
         let mut found = BTreeMap::new();
         for folder in &self.folders {
-            if folder.is_file() {
-                found.insert(folder.clone(), stamp(&std::fs::metadata(folder).map_err(unreadable(folder))?));
-            } else {
-                search(folder, 0, &mut found)?;
+            let files = if folder.is_file() { Ok(vec![folder.clone()]) } else { files_below(folder) };
+            for file in files.map_err(unreadable(folder))? {
+                if let Ok(about) = std::fs::metadata(&file) {
+                    found.insert(file, stamp(&about));
+                }
             }
         }
         let mut files = locked(&self.files);
@@ -216,25 +214,6 @@ impl SceneShelf {
             }
         }
     }
-}
-
-/// USDZ files in and below a folder.
-fn search(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<(), ShelfError> {
-    for entry in std::fs::read_dir(folder).map_err(unreadable(folder))?.flatten() {
-        let path = entry.path();
-        let Ok(about) = std::fs::metadata(&path) else { continue };
-        if about.is_dir() && depth < MAX_DEPTH {
-            if let Err(error) = search(&path, depth + 1, found) {
-                warn!(%error, "a folder is left out");
-            }
-        } else if about.is_file() && path.extension().is_some_and(|end| end.eq_ignore_ascii_case("usdz")) {
-            if found.len() >= MAX_FILES {
-                return Ok(());
-            }
-            found.insert(path, stamp(&about));
-        }
-    }
-    Ok(())
 }
 
 fn stamp(about: &Metadata) -> Stamp {

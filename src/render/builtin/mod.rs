@@ -31,6 +31,7 @@ use super::{Frame, RenderError, Renderer, Shot};
 pub use cancel::Cancel;
 pub use draw::{MAX_PIXELS, MAX_SIDE, draw};
 pub use ground::Ground;
+pub use palette::class_colour;
 pub use picture::Picture;
 pub use rays::RayTables;
 pub use view::{PlacedObject, SceneView};

@@ -46,14 +46,20 @@ pub(super) fn mix(a: Colour, b: Colour, part: f32) -> Colour {
 
 /// What a class of objects is painted in.
 pub(super) fn of_class(class: &str) -> Colour {
+    class_colour(class).map(f32::from)
+}
+
+/// The colour that stands for a class of objects: red, green, blue in sRGB.
+#[must_use]
+pub fn class_colour(class: &str) -> [u8; 3] {
     match class {
-        "automobile" => [66.0, 122.0, 190.0],
-        "heavy_truck" | "trailer" => [224.0, 138.0, 60.0],
-        "bus" | "train_or_tram_car" => [228.0, 182.0, 58.0],
-        "other_vehicle" => [140.0, 118.0, 190.0],
-        "person" | "stroller" => [214.0, 78.0, 70.0],
-        "rider" | "bicycle" | "motorcycle" => [52.0, 158.0, 116.0],
-        "animal" => [166.0, 118.0, 82.0],
-        _ => [158.0, 164.0, 170.0],
+        "automobile" => [66, 122, 190],
+        "heavy_truck" | "trailer" => [224, 138, 60],
+        "bus" | "train_or_tram_car" => [228, 182, 58],
+        "other_vehicle" => [140, 118, 190],
+        "person" | "stroller" => [214, 78, 70],
+        "rider" | "bicycle" | "motorcycle" => [52, 158, 116],
+        "animal" => [166, 118, 82],
+        _ => [158, 164, 170],
     }
 }
