@@ -1,5 +1,6 @@
 //! Playing scenarios, over the wire.
 
+mod container;
 mod errors;
 mod export;
 mod golden;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::golden::fixture;
 use crate::server::Server;
+use crate::shell::neuro;
 
 /// A server on the recorded drive's folder, with what loads it.
 pub struct World {
@@ -26,10 +28,15 @@ pub fn drive() -> String {
 
 impl World {
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_with(neuro(), flags)
+    }
+
+    /// With a prepared command: another environment.
+    pub fn start_with(command: std::process::Command, flags: &[&str]) -> Self {
         let roots = fixture("scenario").display().to_string();
         let mut all = vec!["--model", "models/tiny", "--scenes", &roots];
         all.extend(flags);
-        Self { server: Server::start(&all), client: reqwest::Client::new() }
+        Self { server: Server::spawn(command, &all, "neuro ready"), client: reqwest::Client::new() }
     }
 
     /// With the drive loaded.
