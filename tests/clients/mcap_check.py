@@ -176,7 +176,7 @@ def tables_and_pictures(binary, _):
         again = subprocess.run(
             [binary, "scene", "export", SCENE, "--format", "png", "--out", str(place), *flags],
             capture_output=True, text=True, timeout=60)
-        check(again.returncode == 2 and "--force" in again.stderr, again.stderr)
+        check(again.returncode == 2 and "--overwrite" in again.stderr, again.stderr)
     return f"{len(lines) - 1} rows, {len(files)} pictures"
 
 

@@ -49,9 +49,9 @@ fn what_is_there_is_replaced_only_when_told_to() {
     fs::write(&out, "mine").unwrap();
     let refused = export(&out, &["--format", "csv"]);
     assert_eq!(refused.code, Some(2));
-    assert!(refused.err.contains("exists; --force replaces it"), "{}", refused.err);
+    assert!(refused.err.contains("exists; --overwrite replaces it"), "{}", refused.err);
     assert_eq!(fs::read_to_string(&out).unwrap(), "mine");
-    assert_eq!(export(&out, &["--format", "csv", "--force"]).code, Some(0));
+    assert_eq!(export(&out, &["--format", "csv", "--overwrite"]).code, Some(0));
     assert!(fs::read_to_string(&out).unwrap().starts_with("timestamp_us,entity"));
 }
 
@@ -60,10 +60,10 @@ fn a_folder_that_no_export_made_is_never_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("pictures");
     fs::create_dir(&out).unwrap();
-    assert_eq!(export(&out, &["--format", "png", "--force"]).code, Some(0), "an empty one may be");
-    assert_eq!(export(&out, &["--format", "png", "--force"]).code, Some(0), "an export may be");
+    assert_eq!(export(&out, &["--format", "png", "--overwrite"]).code, Some(0), "an empty one may be");
+    assert_eq!(export(&out, &["--format", "png", "--overwrite"]).code, Some(0), "an export may be");
     fs::remove_file(out.join("export.json")).unwrap();
-    let refused = export(&out, &["--format", "png", "--force"]);
+    let refused = export(&out, &["--format", "png", "--overwrite"]);
     assert_eq!(refused.code, Some(2));
     assert!(refused.err.contains("not replaced"), "{}", refused.err);
     assert_eq!(names(&out).len(), 6);

@@ -64,7 +64,7 @@ pub struct ExportArgs {
     nurec: Option<String>,
     /// Replace what an earlier export wrote there.
     #[arg(long)]
-    force: bool,
+    overwrite: bool,
 }
 
 /// A format, as it is named on the command line.
@@ -193,7 +193,7 @@ impl Place {
         };
         match fs::symlink_metadata(&out) {
             Err(_) => {}
-            Ok(_) if !args.force => return refused("exists; --force replaces it"),
+            Ok(_) if !args.overwrite => return refused("exists; --overwrite replaces it"),
             Ok(there) if is_folder != there.is_dir() => {
                 return refused("is there as something else than this export would make");
             }

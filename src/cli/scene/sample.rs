@@ -1,7 +1,7 @@
 //! `neuro scene sample OUT`: a scenario to try the program with.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -73,7 +73,10 @@ pub fn run(args: &SampleArgs) -> Outcome {
     let shown = args.out.display().to_string();
     let mut open = OpenOptions::new();
     open.write(true).truncate(true).create(args.overwrite).create_new(!args.overwrite);
-    let mut file = open.open(&args.out).or_exit_with(Exit::Failed, format!("cannot make {shown}"))?;
+    let opened = open.open(&args.out);
+    let there = matches!(&opened, Err(error) if error.kind() == ErrorKind::AlreadyExists);
+    let doing = format!("cannot make {shown}{}", if there { " without --overwrite" } else { "" });
+    let mut file = opened.or_exit_with(Exit::Failed, doing)?;
     file.write_all(&archive).or_exit_with(Exit::Failed, format!("cannot write {shown}"))?;
     say(&format!("{shown}: {:.1} MB", archive.len() as f64 / 1e6))?;
     Ok(Exit::Ok)

@@ -74,9 +74,9 @@ impl Fields {
         self.required(name, |value| text(value, name))
     }
 
-    /// Text, if given.
-    pub fn optional_text(&mut self, name: &str) -> Option<String> {
-        self.optional(name, true, |value| text(value, name))
+    /// Text, if given; null is none where it may be.
+    pub fn optional_text(&mut self, name: &str, nullable: bool) -> Option<String> {
+        self.optional(name, nullable, |value| text(value, name))
     }
 
     /// A list of texts that must be there.

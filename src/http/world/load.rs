@@ -150,7 +150,7 @@ pub async fn restart(
 async fn order(request: Request, state: &AppState) -> Result<LoadOrder, Refusal> {
     let mut fields = Fields::read(request, &state.options).await?;
     let name = fields.text("usdz_path");
-    let host = fields.optional_text("nurec_host");
+    let host = fields.optional_text("nurec_host", false);
     let port = fields.bounded_integer("nurec_port", [1, i64::from(u16::MAX)]);
     let wants_renderer = fields.optional_boolean("require_renderer").unwrap_or(true);
     let given = host.is_some() || port.is_some();

@@ -78,7 +78,7 @@ pub async fn create(
     request: Request,
 ) -> Result<(StatusCode, JsonBody<SessionCreated>), Refusal> {
     let mut fields = Fields::read_optional(request, &state.options).await?;
-    let name = fields.optional_text("name");
+    let name = fields.optional_text("name", true);
     fields.settle(Some(()))?;
     let session = state.world.create(name)?;
     Ok((StatusCode::CREATED, JsonBody(SessionCreated { name: session.name().to_owned() })))
