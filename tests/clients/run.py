@@ -1,12 +1,12 @@
-"""Runs every client against every model that ships, and every reader on exports; one line a client, and a count at the
-end."""
+"""Runs every client against every model that ships, every reader on exports, and NuRec's clients on scenes; one line a
+client, and a count at the end."""
 
 import logging
 import sys
 import time
 
-from . import mcap_check, originals, stock
-from .server import Server
+from . import mcap_check, nurec, originals, stock
+from .server import Renderer, Server
 
 MODELS = ("models/tabletop", "models/tiny")
 
@@ -44,6 +44,11 @@ def main(binary):
         for client in mcap_check.ALL:
             tally.run("export", client, binary, server)
         tally.still_runs("export", server)
+    with Renderer(binary, "--scenes", nurec.SCENES) as renderer:
+        for client in nurec.ALL:
+            tally.run("nurec", client, renderer)
+        tally.still_runs("nurec", renderer)
+    tally.run("nurec", nurec.serve_in_front_of_another_renderer, binary)
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed else 0
 
