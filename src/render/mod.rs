@@ -17,7 +17,7 @@ use crate::geometry::Pose;
 use crate::scene::Scenario;
 use crate::scene::camera::CameraModel;
 
-pub use shot::{FRAME_REACH_US, MAX_SCALE, MAX_SIDE, ShotOptions, shot, shots};
+pub use shot::{FRAME_REACH_US, MAX_SCALE, MAX_SIDE, ShotOptions, recorded_objects, shot, shots};
 
 /// One picture to draw. The same for a NuRec service, for the built-in renderer in process, and behind our own gRPC.
 #[derive(Debug, Clone)]

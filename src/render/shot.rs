@@ -92,7 +92,7 @@ pub fn shot(
         camera: camera.model.clone(),
         shutter_us: [instant(shutter_us[0])?, instant(shutter_us[1])?],
         world_from_sensor: world_from_rig.map(|pose| pose.compose(&mounting)),
-        objects: Some(if options.objects { moving(scenario, shutter_us) } else { Vec::new() }),
+        objects: Some(if options.objects { recorded_objects(scenario, shutter_us) } else { Vec::new() }),
         resolution,
         encoding: options.encoding,
     })
@@ -138,7 +138,8 @@ fn recorded_frame(scenario: &Scenario, camera: &Camera, at_us: i64) -> Option<([
 }
 
 /// The tracks alive when the shutter opens, with their poses when it opens and closes.
-fn moving(scenario: &Scenario, [start_us, end_us]: [i64; 2]) -> Vec<MovingObject> {
+#[must_use]
+pub fn recorded_objects(scenario: &Scenario, [start_us, end_us]: [i64; 2]) -> Vec<MovingObject> {
     let alive = scenario.tracks.alive_at(start_us);
     alive
         .map(|(_, track, start)| {

@@ -285,3 +285,28 @@ async fn a_server_that_is_stopped_ends_although_a_client_stays_connected() {
     drop(served.stop.take());
     tokio::time::timeout(Duration::from_secs(3), &mut served.ended).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn tracks_that_nobody_can_drive_stay_when_others_are_sent() {
+    let mut served = served(false).await;
+    let path = root().join("tests/fixtures/scenario/data/drive.usdz");
+    let scenario = Arc::new(Scenario::open(&path, &LoadLimits::default()).unwrap());
+    let at_us = scenario.start_us + 10_000_000;
+    let alive = |controllable: bool| {
+        let alive =
+            scenario.tracks.alive_at(at_us).filter(move |(_, track, _)| track.controllable == controllable);
+        alive.map(|(_, track, _)| track.id.clone()).collect::<Vec<_>>()
+    };
+    let (driven, staying) = (alive(true), alive(false));
+    assert!(driven.len() > 1 && staying.len() > 1);
+    let mut asked = shot(&scenario, at_us, FRONT, &ShotOptions::default()).unwrap();
+    asked.objects.as_mut().unwrap().retain(|object| object.track_id == driven[0]);
+    served.client.render_rgb(shot_to_wire(&asked)).await.unwrap();
+    let painted = served.painter.0.lock().unwrap().pop().unwrap();
+    let mut names: Vec<_> = painted.objects.unwrap().into_iter().map(|object| object.track_id).collect();
+    assert_eq!(names.remove(0), driven[0]);
+    names.sort();
+    let mut expected = staying;
+    expected.sort();
+    assert_eq!(names, expected);
+}

@@ -1,14 +1,16 @@
 //! `nre.grpc.protos.sensorsim.SensorsimService` over any [`Renderer`] and a shelf of scenes: what NuRec clients speak to.
 //!
 //! A camera is drawn from the request's own intrinsics, whether the scene has it or not. Time is half open as NuRec has it:
-//! a frame must begin before the scene's last instant. Requests without dynamic objects show the recorded ones. Ego masks
-//! are not offered; a request for one is drawn without.
+//! a frame must begin before the scene's last instant. Requests without dynamic objects show the recorded ones; with some,
+//! tracks that clients may drive are where the request has them or nowhere, and all others where they were recorded. Ego
+//! masks are not offered; a request for one is drawn without.
 
 mod answers;
 mod calls;
 mod shelf;
 mod status;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -16,7 +18,7 @@ use tonic::Status;
 
 use crate::proto::nurec::sensorsim::RgbRenderRequest;
 use crate::render::nurec::shot_from_wire;
-use crate::render::{Renderer, Shot};
+use crate::render::{Renderer, Shot, recorded_objects};
 use crate::scene::Scenario;
 
 pub use shelf::{SceneShelf, ShelfError};
@@ -59,6 +61,7 @@ impl SensorsimService {
         let mut shot = shot_from_wire(request).map_err(Status::invalid_argument)?;
         let scenario = self.scene(&request.scene_id).await?;
         within(&scenario, shot.shutter_us)?;
+        stay(&scenario, &mut shot);
         shot.scenario = Some(scenario);
         Ok(shot)
     }
@@ -76,6 +79,19 @@ impl SensorsimService {
             ))
         })
     }
+}
+
+/// Clients send the tracks they drive. Those they cannot drive stay where they were recorded: parked cars and people do
+/// not vanish because one car is driven.
+fn stay(scenario: &Scenario, shot: &mut Shot) {
+    let Some(objects) = &mut shot.objects else { return };
+    let sent: HashSet<String> = objects.iter().map(|object| object.track_id.clone()).collect();
+    let shutter_us = shot.shutter_us.map(|instant_us| i64::try_from(instant_us).unwrap_or(i64::MAX));
+    let recorded = recorded_objects(scenario, shutter_us);
+    objects.extend(recorded.into_iter().filter(|object| {
+        let driven = scenario.tracks.by_id(&object.track_id).is_some_and(|track| track.controllable);
+        !driven && !sent.contains(&object.track_id)
+    }));
 }
 
 /// How much a service has to do.

@@ -44,7 +44,8 @@ const PLACE: &str = "the built-in renderer";
 pub struct Builtin {
     pool: Arc<rayon::ThreadPool>,
     tables: Arc<RayTables>,
-    /// Pictures in the pool at once: more would only make all of them late.
+    /// One picture is drawn at a time, by all threads: a thread that waits for its rows would take up another picture
+    /// and be late with its own, and answers would overtake each other. Encoding is outside of it.
     places: Arc<Semaphore>,
 }
 
@@ -69,11 +70,7 @@ impl Builtin {
             .panic_handler(|_| tracing::error!("drawing a picture panicked"))
             .build()
             .map_err(|error| BuiltinError { threads, reason: error.to_string() })?;
-        Ok(Self {
-            pool: Arc::new(pool),
-            tables: Arc::default(),
-            places: Arc::new(Semaphore::new(2 * threads)),
-        })
+        Ok(Self { pool: Arc::new(pool), tables: Arc::default(), places: Arc::new(Semaphore::new(1)) })
     }
 
     /// Draws and encodes a shot on the pool, waiting for it: not for async threads.
@@ -107,8 +104,11 @@ impl Renderer for Builtin {
             let (sender, answer) = oneshot::channel();
             let pool = Arc::clone(&renderer.pool);
             pool.spawn(move || {
-                let _place = place;
-                if sender.send(renderer.render_now(&shot, &cancel)).is_err() {
+                let drawn =
+                    SceneView::of(&shot).and_then(|view| draw(&view, &shot, &renderer.tables, &cancel));
+                drop(place);
+                let encoded = drawn.and_then(|picture| picture.encode(shot.encoding));
+                if sender.send(encoded.map(|bytes| Frame { bytes })).is_err() {
                     tracing::trace!("a picture was drawn for nobody");
                 }
             });

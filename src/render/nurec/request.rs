@@ -94,7 +94,9 @@ fn objects_from_wire(objects: &[DynamicObject]) -> Result<Option<Vec<MovingObjec
 }
 
 fn encoding_from_wire(request: &RgbRenderRequest) -> Result<Encoding, String> {
-    match request.image_format() {
+    let format = ImageFormat::try_from(request.image_format)
+        .map_err(|_| format!("image_format {} is unknown; use PNG or JPEG", request.image_format))?;
+    match format {
         ImageFormat::Png => Ok(Encoding::Png),
         ImageFormat::Jpeg | ImageFormat::Undefined => {
             let quality = request.image_quality;
