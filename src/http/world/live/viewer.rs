@@ -140,7 +140,7 @@ impl Viewer {
             Ok(Said::Show { timestamp_us }) => {
                 self.again_at = None;
                 self.shown = None;
-                if let Err(error) = self.session.seek(SeekTo::Instant(timestamp_us)).await {
+                if let Err(error) = self.session.seek(SeekTo::Instant(timestamp_us)) {
                     return self.say(message::error(&error.to_string())).await;
                 }
             }
@@ -163,7 +163,7 @@ impl Viewer {
             return;
         }
         let Some(wanted) = self.wanted.clone() else { return };
-        let Ok(state) = self.session.now().await else { return };
+        let Ok(state) = self.session.now() else { return };
         let View { scenario: Some(scenario), planner, .. } = self.session.view() else { return };
         let key =
             Key { sequence_id: scenario.sequence_id.clone(), timestamp_us: state.current_time_us, wanted };
