@@ -9,7 +9,8 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
-use tower::Layer;
+use tower::ServiceBuilder;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -50,21 +51,26 @@ pub fn router(state: AppState) -> Router {
     let (router, document) = described();
     let paths: Arc<[String]> = document.paths.paths.keys().cloned().collect();
     let no_route = move |uri: Uri| async move { fallback::no_route(&paths, &uri) };
+    let guard = state.options.bearer_token.is_some();
+    let guard = guard.then(|| middleware::from_fn_with_state(state.clone(), auth::require_token));
     let routes = router
         .merge(openapi::routes(document))
         .route("/scenario", get(assets::scenario_page))
         .route("/static/{*path}", get(assets::file))
         .fallback(no_route)
-        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
+        // Without a token nobody is asked for one, and a layer costs every request some allocations.
+        .layer(option_layer(guard))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
         .with_state(state.clone());
     // Around the router, because a layer within it runs behind the choice of the method.
-    Router::new()
-        .fallback_service(middleware::from_fn(fallback::methods).layer(routes))
-        // Outermost: a browser asks with OPTIONS and without a token.
-        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
+    let edge = ServiceBuilder::new()
         .layer(middleware::from_fn(trace::span))
+        // Outside the token: a browser asks with OPTIONS and without one.
+        .layer(option_layer(cors::layer(&state.options.cors_origins)))
+        .layer(middleware::from_fn(fallback::methods))
+        .service(routes);
+    Router::new().fallback_service(edge)
 }
 
 /// A bug, answered instead of a hang-up.

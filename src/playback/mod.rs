@@ -1,7 +1,7 @@
 //! Playing scenarios: sessions, each a scenario with a clock and a renderer of its own choice.
 //!
-//! A session's state is owned by one task ([`session`]); everybody else holds a handle and sees the last published
-//! view, so that asking for a pose or a state waits for nobody.
+//! Orders change a session one at a time under a lock that is never held across an await ([`session`]); everybody else
+//! sees the last published view, so that asking for a pose or a state waits for nobody.
 
 mod docker;
 mod error;

@@ -1,19 +1,19 @@
-//! One session: a scenario and its clock, owned by one task. Handles send it orders and read what it published last.
+//! One session: a scenario and its clock. Orders change it one at a time; everybody else reads what it published last.
+//!
+//! An order is some microseconds of arithmetic, so it is carried out where it arrives, under a lock that nobody awaits
+//! with: a task with an inbox would cost a tick two hand-overs, which are most of what a tick costs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use super::error::WorldError;
 use crate::render::plan::FramePlanner;
 use crate::scene::Scenario;
 use crate::scene::activation::TrackChanges;
 use crate::scene::clock::{ClockError, LoopRegion, PlaybackClock, PlaybackState};
-
-/// Orders waiting for a session at most; more wait at their sender.
-const ORDERS: usize = 64;
 
 /// What everybody may see of a session.
 #[derive(Clone)]
@@ -48,12 +48,6 @@ pub enum SeekTo {
     Delta(i64),
 }
 
-enum Order {
-    Load(Arc<Scenario>, FramePlanner, oneshot::Sender<()>),
-    Unload(FramePlanner, oneshot::Sender<()>),
-    Change(Change, oneshot::Sender<Result<Ticked, WorldError>>),
-}
-
 enum Change {
     Play(Option<f64>),
     Stop,
@@ -65,22 +59,22 @@ enum Change {
     Advance,
 }
 
-/// A handle on a session.
+/// A session; shared by those who use it.
 pub struct Session {
     name: String,
-    orders: mpsc::Sender<Order>,
-    view: watch::Receiver<View>,
+    begin: Instant,
+    playing: Mutex<Option<Playing>>,
+    /// Written under the lock of `playing`, so that what is published last was changed last.
+    view: watch::Sender<View>,
     viewers: AtomicUsize,
 }
 
 impl Session {
-    /// Starts a session's task. It ends when the last handle is dropped.
+    /// A session with nothing loaded.
     #[must_use]
-    pub fn start(name: String, planner: FramePlanner) -> Self {
-        let (orders, inbox) = mpsc::channel(ORDERS);
-        let (publish, view) = watch::channel(View { scenario: None, state: None, planner });
-        tokio::spawn(serve(inbox, publish));
-        Self { name, orders, view, viewers: AtomicUsize::new(0) }
+    pub fn new(name: String, planner: FramePlanner) -> Self {
+        let (view, _) = watch::channel(View { scenario: None, state: None, planner });
+        Self { name, begin: Instant::now(), playing: Mutex::default(), view, viewers: AtomicUsize::new(0) }
     }
 
     /// Its name.
@@ -98,7 +92,7 @@ impl Session {
     /// A receiver that wakes at every change.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<View> {
-        self.view.clone()
+        self.view.subscribe()
     }
 
     /// The loaded scenario.
@@ -131,97 +125,98 @@ impl Session {
     }
 
     /// Puts a scenario in place of the one before, with a new clock.
-    ///
-    /// # Errors
-    /// [`WorldError::Ended`]
-    pub async fn load(&self, scenario: Arc<Scenario>, planner: FramePlanner) -> Result<(), WorldError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Order::Load(scenario, planner, reply)).await?;
-        answer.await.map_err(|_| WorldError::Ended)
+    pub fn load(&self, scenario: Arc<Scenario>, planner: FramePlanner) {
+        let mut playing = self.playing();
+        let loaded = Playing::new(Arc::clone(&scenario), self.begin.elapsed());
+        let state = Some(loaded.clock.state());
+        *playing = Some(loaded);
+        self.view.send_replace(View { scenario: Some(scenario), state, planner });
     }
 
     /// Takes the scenario away.
-    ///
-    /// # Errors
-    /// [`WorldError::Ended`]
-    pub async fn unload(&self, planner: FramePlanner) -> Result<(), WorldError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Order::Unload(planner, reply)).await?;
-        answer.await.map_err(|_| WorldError::Ended)
+    pub fn unload(&self, planner: FramePlanner) {
+        let mut playing = self.playing();
+        *playing = None;
+        self.view.send_replace(View { scenario: None, state: None, planner });
     }
 
     /// Lets wall time move the clock, at a speed if one is given.
     ///
     /// # Errors
     /// [`WorldError::NotLoaded`], or a speed that cannot be.
-    pub async fn play(&self, speed: Option<f64>) -> Result<PlaybackState, WorldError> {
-        self.change(Change::Play(speed)).await.map(|ticked| ticked.state)
+    pub fn play(&self, speed: Option<f64>) -> Result<PlaybackState, WorldError> {
+        self.change(&Change::Play(speed)).map(|ticked| ticked.state)
     }
 
     /// Holds the clock.
     ///
     /// # Errors
     /// [`WorldError::NotLoaded`]
-    pub async fn stop(&self) -> Result<PlaybackState, WorldError> {
+    pub fn stop(&self) -> Result<PlaybackState, WorldError> {
         // What live viewers saw last is where it stops; without any, time since the last tick does not count.
         if self.viewers() > 0 {
-            self.now().await?;
+            self.now()?;
         }
-        self.change(Change::Stop).await.map(|ticked| ticked.state)
+        self.change(&Change::Stop).map(|ticked| ticked.state)
     }
 
     /// Holds the clock at the first instant; the speed stays.
     ///
     /// # Errors
     /// [`WorldError::NotLoaded`]
-    pub async fn reset(&self) -> Result<PlaybackState, WorldError> {
-        self.change(Change::Reset).await.map(|ticked| ticked.state)
+    pub fn reset(&self) -> Result<PlaybackState, WorldError> {
+        self.change(&Change::Reset).map(|ticked| ticked.state)
     }
 
     /// Moves the clock by microseconds times the speed, or by wall time.
     ///
     /// # Errors
     /// [`WorldError::NotLoaded`]
-    pub async fn tick(&self, delta_us: Option<i64>) -> Result<Ticked, WorldError> {
-        self.change(Change::Tick(delta_us)).await
+    pub fn tick(&self, delta_us: Option<i64>) -> Result<Ticked, WorldError> {
+        self.change(&Change::Tick(delta_us))
     }
 
     /// Sets the clock, within the range.
     ///
     /// # Errors
     /// [`WorldError::NotLoaded`]
-    pub async fn seek(&self, to: SeekTo) -> Result<Ticked, WorldError> {
-        self.change(Change::Seek(to)).await
+    pub fn seek(&self, to: SeekTo) -> Result<Ticked, WorldError> {
+        self.change(&Change::Seek(to))
     }
 
     /// Repeats a range (its open ends are the scenario's), or none.
     ///
     /// # Errors
     /// [`WorldError::NotLoaded`], or an empty range.
-    pub async fn set_loop(&self, range_us: Option<[Option<i64>; 2]>) -> Result<PlaybackState, WorldError> {
-        self.change(Change::Loop(range_us)).await.map(|ticked| ticked.state)
+    pub fn set_loop(&self, range_us: Option<[Option<i64>; 2]>) -> Result<PlaybackState, WorldError> {
+        self.change(&Change::Loop(range_us)).map(|ticked| ticked.state)
     }
 
     /// Where the clock is now: a playing one is moved by the wall time that went by.
     ///
     /// # Errors
     /// [`WorldError::NotLoaded`]
-    pub async fn now(&self) -> Result<PlaybackState, WorldError> {
+    pub fn now(&self) -> Result<PlaybackState, WorldError> {
         let state = self.state()?;
         if !state.is_playing {
             return Ok(state);
         }
-        self.change(Change::Advance).await.map(|ticked| ticked.state)
+        self.change(&Change::Advance).map(|ticked| ticked.state)
     }
 
-    async fn change(&self, change: Change) -> Result<Ticked, WorldError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Order::Change(change, reply)).await?;
-        answer.await.map_err(|_| WorldError::Ended)?
+    fn change(&self, change: &Change) -> Result<Ticked, WorldError> {
+        let mut playing = self.playing();
+        let ticked = playing.as_mut().ok_or(WorldError::NotLoaded)?.change(change, self.begin.elapsed())?;
+        self.view.send_if_modified(|view| {
+            let changed = view.state.as_ref() != Some(&ticked.state);
+            view.state = Some(ticked.state);
+            changed
+        });
+        Ok(ticked)
     }
 
-    async fn send(&self, order: Order) -> Result<(), WorldError> {
-        self.orders.send(order).await.map_err(|_| WorldError::Ended)
+    fn playing(&self) -> MutexGuard<'_, Option<Playing>> {
+        self.playing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -240,48 +235,6 @@ struct Playing {
     clock: PlaybackClock,
     /// Tracks that came and went while only live viewers moved the clock: the next tick tells of them.
     untold: TrackChanges,
-}
-
-async fn serve(mut inbox: mpsc::Receiver<Order>, publish: watch::Sender<View>) {
-    let begin = Instant::now();
-    let mut playing: Option<Playing> = None;
-    while let Some(order) = inbox.recv().await {
-        match order {
-            Order::Load(scenario, planner, reply) => {
-                let loaded = Playing::new(Arc::clone(&scenario), begin.elapsed());
-                let state = Some(loaded.clock.state());
-                playing = Some(loaded);
-                publish.send_replace(View { scenario: Some(scenario), state, planner });
-                answer(reply);
-            }
-            Order::Unload(planner, reply) => {
-                playing = None;
-                publish.send_replace(View { scenario: None, state: None, planner });
-                answer(reply);
-            }
-            Order::Change(change, reply) => {
-                let result = match &mut playing {
-                    Some(playing) => playing.change(&change, begin.elapsed()),
-                    None => Err(WorldError::NotLoaded),
-                };
-                if let Ok(ticked) = &result {
-                    publish.send_if_modified(|view| {
-                        let changed = view.state.as_ref() != Some(&ticked.state);
-                        view.state = Some(ticked.state);
-                        changed
-                    });
-                }
-                drop(reply.send(result));
-            }
-        }
-    }
-}
-
-/// Tells whoever waits; nobody may be there any more.
-fn answer(reply: oneshot::Sender<()>) {
-    if reply.send(()).is_err() {
-        tracing::debug!("a load was finished for nobody");
-    }
 }
 
 impl Playing {

@@ -114,7 +114,7 @@ impl World {
     /// When the eyes cannot be opened as configured.
     pub fn start(options: WorldOptions) -> Result<Arc<Self>, WorldError> {
         let planner = options.eyes.planner(None)?;
-        let default = Arc::new(Session::start(DEFAULT_SESSION.to_owned(), planner));
+        let default = Arc::new(Session::new(DEFAULT_SESSION.to_owned(), planner));
         Ok(Arc::new(Self {
             options,
             sessions: Mutex::new(BTreeMap::from([(DEFAULT_SESSION.to_owned(), default)])),
@@ -151,7 +151,7 @@ impl World {
         if sessions.len() >= self.options.max_sessions {
             return Err(WorldError::TooManySessions(self.options.max_sessions));
         }
-        let session = Arc::new(Session::start(name.clone(), planner));
+        let session = Arc::new(Session::new(name.clone(), planner));
         sessions.insert(name, Arc::clone(&session));
         Ok(session)
     }
@@ -160,9 +160,9 @@ impl World {
     ///
     /// # Errors
     /// [`WorldError::NoSession`]
-    pub async fn close(&self, name: &str) -> Result<(), WorldError> {
+    pub fn close(&self, name: &str) -> Result<(), WorldError> {
         let session = self.session(name)?;
-        session.unload(self.options.eyes.planner(None)?).await?;
+        session.unload(self.options.eyes.planner(None)?);
         if name != DEFAULT_SESSION {
             self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
@@ -202,7 +202,7 @@ impl World {
         if order.wants_renderer {
             require(&planner).await?;
         }
-        session.load(Arc::clone(&scenario), planner).await?;
+        session.load(Arc::clone(&scenario), planner);
         Ok(scenario)
     }
 
@@ -213,7 +213,7 @@ impl World {
     pub async fn restart(&self, session: &Session, order: LoadOrder) -> Result<Restarted, WorldError> {
         let file = self.find(order.name).await?;
         let (container_name, ready) = self.options.eyes.restart(&file, order.nurec.as_ref()).await?;
-        session.unload(self.options.eyes.planner(order.nurec.as_ref())?).await?;
+        session.unload(self.options.eyes.planner(order.nurec.as_ref())?);
         Ok(Restarted { container_name, file, ready })
     }
 

@@ -154,7 +154,7 @@ pub async fn play(
     if speed.is_some_and(|speed| speed <= 0.0) {
         return Err(Refusal::said(StatusCode::BAD_REQUEST, "speed must be > 0"));
     }
-    let state = session.play(speed).await.map_err(not_loaded)?;
+    let state = session.play(speed).map_err(not_loaded)?;
     Ok(JsonBody((&state).into()))
 }
 
@@ -164,7 +164,7 @@ pub async fn play(
     responses((status = 200, body = ClockState), (status = 400, description = "Nothing is loaded", body = Detail))
 )]
 pub async fn stop(Chosen(session): Chosen) -> Answer<ClockState> {
-    let state = session.stop().await.map_err(not_loaded)?;
+    let state = session.stop().map_err(not_loaded)?;
     Ok(JsonBody((&state).into()))
 }
 
@@ -174,7 +174,7 @@ pub async fn stop(Chosen(session): Chosen) -> Answer<ClockState> {
     responses((status = 200, body = ClockState), (status = 400, description = "Nothing is loaded", body = Detail))
 )]
 pub async fn reset(Chosen(session): Chosen) -> Answer<ClockState> {
-    let state = session.reset().await.map_err(not_loaded)?;
+    let state = session.reset().map_err(not_loaded)?;
     Ok(JsonBody((&state).into()))
 }
 
@@ -191,7 +191,7 @@ pub async fn tick(
     let mut fields = Fields::read_optional(request, &state.options).await?;
     let delta_us = fields.optional_integer("delta_us");
     fields.settle(Some(()))?;
-    let ticked = session.tick(delta_us).await.map_err(not_loaded)?;
+    let ticked = session.tick(delta_us).map_err(not_loaded)?;
     Ok(JsonBody(ticked.into()))
 }
 
@@ -218,7 +218,7 @@ pub async fn seek(
         fields.refuse(Problem::missing(loc(["body", "timestamp_us"]), serde_json::Value::Null));
     }
     let to = fields.settle(given.first().copied())?;
-    let ticked = session.seek(to).await.map_err(not_loaded)?;
+    let ticked = session.seek(to).map_err(not_loaded)?;
     Ok(JsonBody(ticked.into()))
 }
 
@@ -237,6 +237,6 @@ pub async fn set_loop(
     let (start_us, end_us) = (fields.optional_integer("start_us"), fields.optional_integer("end_us"));
     fields.settle(Some(()))?;
     let range = enabled.then_some([start_us, end_us]);
-    let state = session.set_loop(range).await.map_err(not_loaded)?;
+    let state = session.set_loop(range).map_err(not_loaded)?;
     Ok(JsonBody((&state).into()))
 }

@@ -93,6 +93,6 @@ pub async fn create(
     responses((status = 204, description = "Closed"), (status = 404, description = "No such session", body = Detail))
 )]
 pub async fn close(State(state): State<AppState>, Chosen(session): Chosen) -> Result<StatusCode, Refusal> {
-    state.world.close(session.name()).await?;
+    state.world.close(session.name())?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -94,7 +94,7 @@ impl Viewer {
         let view = self.changes.borrow_and_update().clone();
         self.say(message::state(&view)).await?;
         loop {
-            self.draw().await;
+            self.draw();
             let again = self.again_at;
             tokio::select! {
                 incoming = timeout(PING_AFTER, self.receiver.next()) => match incoming {
@@ -140,7 +140,7 @@ impl Viewer {
             Ok(Said::Show { timestamp_us }) => {
                 self.again_at = None;
                 self.shown = None;
-                if let Err(error) = self.session.seek(SeekTo::Instant(timestamp_us)).await {
+                if let Err(error) = self.session.seek(SeekTo::Instant(timestamp_us)) {
                     return self.say(message::error(&error.to_string())).await;
                 }
             }
@@ -158,12 +158,12 @@ impl Viewer {
     }
 
     /// Starts drawing the instant the clock shows, when there is something new to show and the viewer keeps up.
-    async fn draw(&mut self) {
+    fn draw(&mut self) {
         if self.drawing.is_some() || self.again_at.is_some() || self.seq - self.acknowledged >= AHEAD {
             return;
         }
         let Some(wanted) = self.wanted.clone() else { return };
-        let Ok(state) = self.session.now().await else { return };
+        let Ok(state) = self.session.now() else { return };
         let View { scenario: Some(scenario), planner, .. } = self.session.view() else { return };
         let key =
             Key { sequence_id: scenario.sequence_id.clone(), timestamp_us: state.current_time_us, wanted };
