@@ -37,12 +37,14 @@ lint-deps:       ## cargo-deny and cargo-shear, built once into .ci's cache
 bench:           ## the tables of docs/SPECIFICATION.md (full size needs 10 GB of disk, minutes and quiet)
 	cargo bench --locked
 
-bench-peers:     ## the same, beside PyTorch, openpi's server and Pillow (installed by pip into target/peers, 3 GB)
+bench-peers:     ## the same, beside PyTorch, openpi's server, Pillow (by pip into target/peers, 3 GB) and BENCH_VIEWER
 	test -x target/peers/bin/python || python3 -m venv target/peers
 	target/peers/bin/pip install -q torch numpy safetensors openpi-server==0.1.0 openpi-client==0.1.2 pillow==12.1.1
 	BENCH_TORCH_PYTHON=$(CURDIR)/target/peers/bin/python BENCH_OPENPI_PYTHON=$(CURDIR)/target/peers/bin/python \
 		cargo bench --locked --bench full_size --bench server --bench image
 	target/peers/bin/python benches/peers/pillow_resize.py
+	if [ -n "$(BENCH_VIEWER)" ]; then target/peers/bin/pip install -q -r $(BENCH_VIEWER)/backend/requirements.txt; fi
+	BENCH_VIEWER_PYTHON=$(CURDIR)/target/peers/bin/python cargo bench --locked --bench scenario
 
 openapi:         ## print the OpenAPI document
 	@cargo run --quiet --locked -- openapi

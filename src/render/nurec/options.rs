@@ -46,7 +46,7 @@ impl Default for NurecOptions {
             deadline: Duration::from_secs(10),
             first_deadline: Duration::from_secs(60),
             retry_delays: vec![Duration::from_millis(500), Duration::from_secs(2)],
-            max_in_flight: 8,
+            max_in_flight: 32,
             batch: true,
         }
     }
