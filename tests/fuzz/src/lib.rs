@@ -45,7 +45,7 @@ pub fn member(name: &str, text: &[u8]) {
                 let mut file = archive.by_index(index).expect("a member");
                 let mut bytes = Vec::new();
                 std::io::copy(&mut file, &mut bytes).expect("its bytes");
-                (file.name().to_owned(), bytes)
+                (file.name().expect("a name").into_owned(), bytes)
             })
             .collect()
     });
