@@ -21,6 +21,18 @@ const CONTRACTS: &[Contract] = &[
         shared_bytes: &[".nre.grpc.protos.sensorsim.RGBRenderReturn.image_bytes"],
     },
     Contract {
+        folder: "neuro",
+        files: &[
+            "common.proto",
+            "neuro.proto",
+            "isaac_sim.proto",
+            "training.proto",
+            "resource.proto",
+            "neuro_ext.proto",
+        ],
+        shared_bytes: &[],
+    },
+    Contract {
         folder: "foxglove",
         files: &[
             "shapes.proto",

@@ -3,9 +3,11 @@
 pub mod cli;
 pub mod config;
 pub mod export;
+pub mod fleet;
 pub mod geometry;
 pub mod grpc;
 pub mod http;
+pub mod instance;
 pub mod mapping;
 pub mod playback;
 pub mod policy;

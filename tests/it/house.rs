@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::golden::root;
 
 /// Lower first; a layer may use those of lower rank, and its own module.
-const LAYERS: [(&str, u32); 16] = [
+const LAYERS: [(&str, u32); 19] = [
     ("geometry", 0),
     ("mapping", 0),
     ("proto", 0),
@@ -17,6 +17,9 @@ const LAYERS: [(&str, u32); 16] = [
     ("render", 4),
     ("playback", 5),
     ("export", 5),
+    ("instance", 4),
+    ("simulator", 5),
+    ("trainer", 5),
     ("fleet", 5),
     ("agent", 5),
     ("http", 6),

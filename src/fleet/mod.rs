@@ -1,0 +1,26 @@
+//! The orchestrator: sessions over pools of simulators and trainers.
+//!
+//! ```text
+//! edges (grpc, http)  ->  Orchestrator            typed requests, views
+//!                           |          \
+//!                        session/       control/   what a session's life asks of its instances; who drives
+//!                           |             |
+//!   writer -> ledger      link/  <-  Attach streams, REST polls
+//!     |  (pure books)       |
+//!   store (SQLite)        backend/   processes, static lists, Slurm, Ray: they only provide instances
+//! ```
+
+pub mod error;
+pub mod event;
+pub mod ids;
+pub mod ledger;
+pub mod link;
+pub mod orchestrator;
+pub mod request;
+pub mod rows;
+pub mod settings;
+pub mod spec;
+pub mod view;
+
+pub use error::FleetError;
+pub use ids::{Fence, InstanceId, SessionId};
