@@ -1,5 +1,7 @@
 //! The one face of the fleet: every edge (gRPC, REST, websockets, command line) calls these.
 
+pub mod tail;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
