@@ -5,11 +5,12 @@
 //!                           |          \
 //!                        session/       control/   what a session's life asks of its instances; who drives
 //!                           |             |
-//!   writer -> ledger      link/  <-  Attach streams, REST polls
+//!   books  -> ledger      link/  <-  Attach streams, REST polls
 //!     |  (pure books)       |
 //!   store (SQLite)        backend/   processes, static lists, Slurm, Ray: they only provide instances
 //! ```
 
+pub mod books;
 pub mod error;
 pub mod event;
 pub mod ids;
@@ -23,6 +24,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod spec;
 pub mod validate;
+pub mod store;
 pub mod view;
 
 pub use error::FleetError;
