@@ -10,6 +10,7 @@
 //!   store (SQLite)        backend/   processes, static lists, Slurm, Ray: they only provide instances
 //! ```
 
+pub mod access;
 pub mod error;
 pub mod event;
 pub mod ids;
