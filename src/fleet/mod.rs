@@ -21,6 +21,7 @@ pub mod request;
 pub mod rows;
 pub mod settings;
 pub mod spec;
+pub mod validate;
 pub mod view;
 
 pub use error::FleetError;
