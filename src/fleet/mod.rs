@@ -12,6 +12,7 @@
 
 pub mod error;
 pub mod event;
+pub mod gpu;
 pub mod ids;
 pub mod ledger;
 pub mod link;
