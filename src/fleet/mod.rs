@@ -13,6 +13,7 @@
 pub mod access;
 pub mod error;
 pub mod event;
+pub mod gpu;
 pub mod ids;
 pub mod ledger;
 pub mod link;
