@@ -10,9 +10,12 @@
 //!   store (SQLite)        backend/   processes, static lists, Slurm, Ray: they only provide instances
 //! ```
 
+pub mod access;
 pub mod books;
+pub mod control;
 pub mod error;
 pub mod event;
+pub mod gpu;
 pub mod ids;
 pub mod ledger;
 pub mod link;
@@ -20,8 +23,11 @@ pub mod orchestrator;
 pub mod request;
 pub mod rows;
 pub mod settings;
+pub mod signalling;
+pub mod sink;
 pub mod spec;
 pub mod store;
+pub mod validate;
 pub mod view;
 
 pub use error::FleetError;

@@ -1,5 +1,6 @@
 //! The one face of the fleet: every edge (gRPC, REST, websockets, command line) calls these.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,24 @@ use super::request::{
     ControlHandle, CreateSession, RestoreSnapshot, SaveSnapshot, SceneChange, SessionFilter, TakeControl,
 };
 use super::rows::{DemonstrationRow, EventRow, Quota, SnapshotRow};
+use super::settings::FleetSettings;
 use super::view::{PoolView, SessionPage, SessionView};
 use crate::proto::neuro::ext;
 use crate::proto::neuro::orchestrator::GrpcOmniverseConnectionInfo;
+
+/// What an orchestrator is started with. `policy` (an `Option<Arc<dyn control::PolicyDriver>>`) joins it with the module
+/// `control`.
+#[derive(Debug, Clone)]
+pub struct OrchestratorOptions {
+    /// The settings.
+    pub settings: FleetSettings,
+    /// Where everything is kept: `fleet.db`, snapshots, checkpoints, demonstrations, logs of instances.
+    pub data: PathBuf,
+    /// `http://host:port` of the gRPC listener, as instances on this machine reach it.
+    pub grpc_url: String,
+    /// `http://host:port` of the HTTP listener, as clients reach it; `settings.public.url` wins over it.
+    pub http_url: String,
+}
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,7 +36,9 @@ pub struct Orchestrator {
 }
 
 #[derive(Debug)]
-struct Inner {}
+struct Inner {
+    options: OrchestratorOptions,
+}
 
 /// A session's log from some point on: what is kept, then what comes. A reader that falls behind what is kept sees a
 /// `LogGap`.
@@ -43,6 +61,32 @@ fn not_built<T>() -> Result<T, FleetError> {
 
 #[allow(clippy::unused_async, clippy::needless_pass_by_value, missing_docs, reason = "signatures first")]
 impl Orchestrator {
+    /// Opens the store, adopts what it holds, starts the pools. (`start` is a session's.) `links() -> &Links`,
+    /// `controls() -> &Controls` and `books() -> &Books` come with their modules.
+    pub async fn open(options: OrchestratorOptions) -> Result<Self, FleetError> {
+        Ok(Self { inner: Arc::new(Inner { options }) })
+    }
+    /// What it was started with.
+    pub fn fleet_settings(&self) -> &FleetSettings {
+        &self.inner.options.settings
+    }
+    /// Where everything is kept.
+    pub fn data(&self) -> &Path {
+        &self.inner.options.data
+    }
+    /// `http://host:port` of the HTTP listener, as clients reach it.
+    pub fn public_url(&self) -> &str {
+        let public = &self.inner.options.settings.public.url;
+        if public.is_empty() { &self.inner.options.http_url } else { public }
+    }
+    /// A plain end: instances and sessions go on and are adopted by the next start. Returns when the store is closed.
+    pub async fn shutdown(&self) {}
+    /// Drains the fleet, waits for its sessions (at most `deadline`; those that train are saved and queued again), ends
+    /// the instances that the pools started, then [`shutdown`](Self::shutdown).
+    pub async fn drain_and_stop(&self, deadline: Duration) -> Result<(), FleetError> {
+        let _ = deadline;
+        Ok(())
+    }
     /// Makes, finds or upgrades a session, and waits until its scene is loaded (at most `request.wait`).
     pub async fn create(&self, request: CreateSession) -> Result<SessionView, FleetError> {
         drop(request);
@@ -154,11 +198,5 @@ impl Orchestrator {
         _save_checkpoint: bool,
     ) -> Result<String, FleetError> {
         not_built()
-    }
-}
-
-impl Default for Inner {
-    fn default() -> Self {
-        Self {}
     }
 }
