@@ -10,12 +10,14 @@
 //!   store (SQLite)        backend/   processes, static lists, Slurm, Ray: they only provide instances
 //! ```
 
+pub mod backend;
 pub mod error;
 pub mod event;
 pub mod ids;
 pub mod ledger;
 pub mod link;
 pub mod orchestrator;
+pub mod pool;
 pub mod request;
 pub mod rows;
 pub mod settings;
