@@ -11,6 +11,7 @@
 //! ```
 
 pub mod access;
+pub mod backend;
 pub mod books;
 pub mod control;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod ids;
 pub mod ledger;
 pub mod link;
 pub mod orchestrator;
+pub mod pool;
 pub mod request;
 pub mod rows;
 pub mod settings;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::MultiplexedConnection;
 use redis::streams::StreamMaxlen;
 use redis::{AsyncCommands, RedisError};
 use tokio::sync::mpsc;
@@ -80,7 +80,7 @@ impl RedisSink {
 }
 
 async fn write(client: redis::Client, mut events: mpsc::Receiver<Published>, counts: Arc<Counts>) {
-    let mut connection: Option<ConnectionManager> = None;
+    let mut connection: Option<MultiplexedConnection> = None;
     while let Some(event) = events.recv().await {
         let mut wait = FIRST_WAIT;
         while let Err(error) = put(&client, &mut connection, &event).await {
@@ -95,16 +95,13 @@ async fn write(client: redis::Client, mut events: mpsc::Receiver<Published>, cou
 
 async fn put(
     client: &redis::Client,
-    connection: &mut Option<ConnectionManager>,
+    connection: &mut Option<MultiplexedConnection>,
     event: &Published,
 ) -> Result<(), RedisError> {
     let writing = async {
         let open = match connection.take() {
             Some(open) => open,
-            None => {
-                let config = ConnectionManagerConfig::new().set_number_of_retries(0);
-                client.get_connection_manager_with_config(config).await?
-            }
+            None => client.get_multiplexed_async_connection().await?,
         };
         let open = connection.insert(open);
         let fields = [
