@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::gang::Wanted;
+use super::gang::{Supply, Wanted};
 use super::owners::share_of;
 use super::tables::Tables;
 use super::usage;
 use crate::fleet::ids::SessionId;
-use crate::fleet::rows::{Condition, Role, SessionRow};
+use crate::fleet::rows::SessionRow;
 use crate::fleet::spec::Priority;
 
 /// Priorities, the first served first.
@@ -151,28 +151,22 @@ impl Tables {
             }
         };
         let wanted = Wanted::of(row, self.missing(row), most_gpus);
-        let pick = self.pick(&wanted, &BTreeSet::new());
+        let pick = self.pick(&wanted, Supply::Free, &BTreeSet::new());
+        let whole = self.pick(&wanted, Supply::Whole, &BTreeSet::new());
         let mut lacks = Vec::new();
         if wanted.missing.trainer && pick.trainer.is_none() {
-            lacks.push(self.or_nowhere(&wanted, Role::Trainer, 1, wanted.trainer_text()));
+            let never = if whole.trainer.is_none() { " (the fleet has none)" } else { "" };
+            lacks.push(wanted.trainer_text() + never);
         }
-        let short = wanted.missing.environments.len().saturating_sub(pick.simulators.len());
-        if short > 0 {
-            let count = wanted.missing.environments.len();
-            lacks.push(self.or_nowhere(&wanted, Role::Simulator, count, wanted.simulators_text(short)));
+        let count = wanted.missing.environments.len();
+        if pick.simulators.len() < count {
+            let text = wanted.simulators_text(count - pick.simulators.len());
+            let has = whole.simulators.len();
+            lacks.push(if has < count { format!("{text} (the fleet has {has} of {count})") } else { text });
         }
         if lacks.is_empty() {
-            return "its turn: what is free is kept for a session before it".to_owned();
+            return "its turn: what is free is kept for sessions before it".to_owned();
         }
         lacks.join(" and ")
-    }
-
-    /// Says so when even the whole fleet has not enough of that sort.
-    fn or_nowhere(&self, wanted: &Wanted, role: Role, count: usize, text: String) -> String {
-        let there = |row: &&crate::fleet::rows::InstanceRow| {
-            row.role == role && row.condition != Condition::Lost && wanted.suits(row)
-        };
-        let has = self.instances.values().filter(there).take(count).count();
-        if has >= count { text } else { format!("{text} (the fleet has {has} of that sort)") }
     }
 }

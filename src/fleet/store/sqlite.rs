@@ -1,7 +1,8 @@
 //! The books in one SQLite file, in write-ahead mode, synced to the disk at every commit.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row};
@@ -15,15 +16,44 @@ use crate::proto::neuro::ext::Demonstration;
 /// How long another program may hold the file, a backup for instance.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long an orchestrator that ends may hold the file.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
+    /// Locked for as long as the store is open.
+    _lock: File,
 }
 
 fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |error| StoreError::Failed { doing, problem: error.to_string() }
+}
+
+/// Locks the file beside the store, which an orchestrator that is just ending may still hold for a moment.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let failed = |error: std::io::Error| {
+        let problem = format!("{}: {error}", Path::new(&name).display());
+        StoreError::Failed { doing: "opened", problem }
+    };
+    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse { path: path.display().to_string() });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
 }
 
 impl SqliteStore {
@@ -33,6 +63,7 @@ impl SqliteStore {
     /// When it cannot be opened, is no file of ours, was written by a newer version, or is in use.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let name = || path.display().to_string();
+        let lock = lock(path)?;
         let mut connection = Connection::open(path)
             .map_err(|error| StoreError::Damaged { path: name(), problem: error.to_string() })?;
         connection.busy_timeout(PATIENCE).map_err(failed("opened"))?;
@@ -42,7 +73,7 @@ impl SqliteStore {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed("opened"))?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::bring_forward(&mut connection, path)?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), _lock: lock })
     }
 
     fn each(
