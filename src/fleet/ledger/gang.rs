@@ -246,15 +246,19 @@ impl Tables {
                 let idle = self.idle.get(&role).into_iter().flatten().map(|(_, _, id)| id);
                 Box::new(idle.filter(move |id| !kept.contains(id)).filter_map(|id| self.instances.get(id)))
             }
-            Supply::Whole => Box::new(self.instances.values().filter(move |row| {
-                row.role == role && row.condition != Condition::Lost && row.drain_until_ms.is_none()
-            })),
+            Supply::Whole => {
+                let there =
+                    |row: &&InstanceRow| row.condition != Condition::Lost && row.drain_until_ms.is_none();
+                let all = self.instances.values().filter(there);
+                Box::new(all.filter(move |row| row.role == role && !kept.contains(&row.id)))
+            }
         }
     }
 
-    /// Whether the fleet could ever serve this, if nobody else were there.
-    pub(super) fn serves(&self, wanted: &Wanted) -> bool {
-        self.pick(wanted, Supply::Whole, &BTreeSet::new()).completes(wanted)
+    /// What a session would get if nobody else were there.
+    pub(super) fn best_case(&self, row: &SessionRow, wanted: &Wanted) -> Pick {
+        let own = self.held.get(&row.id);
+        self.pick(wanted, Supply::Whole, own.unwrap_or(&BTreeSet::new()))
     }
 
     /// Idle instances of a role: present, nobody's, not draining.

@@ -109,7 +109,7 @@ impl Ledger {
         self.scheduler.repairs.clear();
         for row in self.tables.short.iter().filter_map(|id| self.tables.sessions.get(id)) {
             let wanted = Wanted::of(row, self.tables.missing(row), self.gpus_left(row));
-            if row.phase != Phase::Stopping && self.tables.serves(&wanted) {
+            if row.phase != Phase::Stopping && self.tables.best_case(row, &wanted).completes(&wanted) {
                 let pick = self.tables.pick(&wanted, Supply::Free, &self.scheduler.repairs);
                 self.scheduler.repairs.extend(pick.instances());
             }
@@ -141,7 +141,7 @@ impl Ledger {
         if !impatient || run.hopeless.contains(&hash) {
             return;
         }
-        if self.tables.serves(&wanted) {
+        if self.tables.best_case(row, &wanted).completes(&wanted) {
             let pick = self.tables.pick(&wanted, Supply::Free, &self.scheduler.kept);
             self.scheduler.kept.extend(pick.instances());
             self.scheduler.first = Some(id.clone());

@@ -174,3 +174,81 @@ impl Store for SqliteStore {
         Ok(Box::new(SqliteLog(connection)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::fleet::books::Books;
+    use crate::fleet::error::FleetError;
+    use crate::fleet::ledger::{Command, LedgerOptions};
+    use crate::fleet::rows::Quota;
+
+    /// A disk of so many pages.
+    struct Small {
+        store: SqliteStore,
+        pages: Arc<AtomicU32>,
+    }
+
+    impl Store for Small {
+        fn load(&mut self) -> Result<Tables, StoreError> {
+            self.store.load()
+        }
+
+        fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+            let pages = self.pages.load(Ordering::SeqCst);
+            self.store.connection.pragma_update(None, "max_page_count", pages).unwrap();
+            self.store.commit(changes)
+        }
+
+        fn log(&self) -> Result<Box<dyn Log>, StoreError> {
+            self.store.log()
+        }
+    }
+
+    fn set(owner: &str) -> Command {
+        let quota = Quota { max_sessions: 3, ..Quota::default() };
+        Command::SetQuota { owner: owner.repeat(400), quota }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_commands_and_is_forgotten_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.db");
+        let pages = Arc::new(AtomicU32::new(1 << 20));
+        let small = Small { store: SqliteStore::open(&path).unwrap(), pages: Arc::clone(&pages) };
+        let (books, mut notices) = Books::open(Box::new(small), LedgerOptions::default()).unwrap();
+        books.apply(set("before-")).await.unwrap();
+        // SQLite goes no lower than what is used already: not one page more.
+        pages.store(1, Ordering::SeqCst);
+        let mut refused = Vec::new();
+        for number in 0..20 {
+            let owner = format!("full-{number}-");
+            if let Err(error) = books.apply(set(&owner)).await {
+                refused.push((owner.repeat(400), error));
+            }
+        }
+        let (_, error) = refused.first().expect("20 long names fit into no page");
+        assert!(matches!(error, FleetError::Unavailable { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains("the books cannot be written: database or disk is full"),
+            "{error}"
+        );
+        assert_eq!(books.trouble().as_ref(), Some(error));
+        books.read(|tables| {
+            assert!(
+                refused.iter().all(|(owner, _)| !tables.quotas.contains_key(owner)),
+                "seen, but not written"
+            );
+        });
+        pages.store(1 << 20, Ordering::SeqCst);
+        books.apply(set("after-")).await.unwrap();
+        assert_eq!(books.trouble(), None);
+        let seen = books.read(|tables| tables.quotas.clone());
+        books.close().await;
+        assert_eq!(SqliteStore::open(&path).unwrap().load().unwrap().quotas, seen);
+        assert!(notices.recv().await.is_none());
+    }
+}

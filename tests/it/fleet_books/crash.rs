@@ -83,7 +83,8 @@ async fn call(books: Books, life: String, caller: u32) {
             Ok(other) => panic!("{other:?}"),
             Err(_) => continue,
         }
-        let events = (0..3).map(|episode| Kind::Progress(Progress { episode, ..Progress::default() })).collect();
+        let events =
+            (0..3).map(|episode| Kind::Progress(Progress { episode, ..Progress::default() })).collect();
         books.apply(Command::Record { session: id.clone(), events }).await.unwrap();
         let seq = books.read(|tables| tables.sessions[&id].last_seq);
         say(&format!("logged {id} {seq}"));
@@ -149,7 +150,13 @@ fn parse(line: &str, heard: &mut BTreeMap<SessionId, Heard>) {
     }
 }
 
-fn live(path: &Path, life: &str, before: u32, after: u32, kill: Option<Duration>) -> BTreeMap<SessionId, Heard> {
+fn live(
+    path: &Path,
+    life: &str,
+    before: u32,
+    after: u32,
+    kill: Option<Duration>,
+) -> BTreeMap<SessionId, Heard> {
     let module = module_path!().split_once("::").map_or("", |(_, module)| module);
     let mut child = Process::new(std::env::current_exe().unwrap())
         .args([&format!("{module}::child_that_keeps_books_until_it_dies"), "--exact", "--nocapture"])

@@ -64,7 +64,12 @@ pub fn request(id: &SessionId, simulators: u32, may_queue: bool) -> OpenSession 
 }
 
 pub fn stop(session: &SessionId) -> Command {
-    Command::Close { session: session.clone(), to: Phase::Stopped, reason: "stopped".to_owned(), requeue_from: None }
+    Command::Close {
+        session: session.clone(),
+        to: Phase::Stopped,
+        reason: "stopped".to_owned(),
+        requeue_from: None,
+    }
 }
 
 pub async fn stop_all(books: &Books) -> Result<(), FleetError> {

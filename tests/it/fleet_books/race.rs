@@ -71,7 +71,8 @@ fn four_callers_race_and_no_instance_is_ever_shared() {
         let all = books.read(|tables| tables.instances.keys().copied().collect::<Vec<_>>());
         let users: Users =
             Arc::new(all.into_iter().map(|id| (id, (AtomicU64::new(0), AtomicU64::new(0)))).collect());
-        let callers = (0..CALLERS).map(|caller| tokio::spawn(call(books.clone(), Arc::clone(&users), caller)));
+        let callers =
+            (0..CALLERS).map(|caller| tokio::spawn(call(books.clone(), Arc::clone(&users), caller)));
         let mut counts = Counts::default();
         for caller in callers.collect::<Vec<_>>() {
             let each = caller.await.unwrap();
@@ -127,5 +128,7 @@ async fn callers_that_wait_are_all_served() {
             served += 1;
         }
     }
-    books.read(|tables| assert!(tables.queue().is_empty() && tables.idle(Role::Simulator) == SIMULATORS as usize));
+    books.read(|tables| {
+        assert!(tables.queue().is_empty() && tables.idle(Role::Simulator) == SIMULATORS as usize)
+    });
 }

@@ -22,10 +22,7 @@ async fn a_thousand_sessions_with_logs_are_there_again_within_a_second() {
     let (books, mut notices) = open_books(&path);
     let drain = tokio::spawn(async move { while notices.recv().await.is_some() {} });
     for number in 0..1000 {
-        books
-            .apply(Command::Register(instance(neuro::fleet::rows::Role::Simulator, number)))
-            .await
-            .unwrap();
+        books.apply(Command::Register(instance(neuro::fleet::rows::Role::Simulator, number))).await.unwrap();
     }
     let mut asked = tokio::task::JoinSet::new();
     for number in 0..1000 {
@@ -80,7 +77,10 @@ async fn a_log_keeps_its_newest_events_and_names_the_gap_before_them() {
     let newest = books.events(&id, 1000, 10).await.unwrap();
     assert_eq!(newest.iter().map(|row| row.seq).collect::<Vec<_>>(), [1001, 1002, 1003]);
     let page = books.events(&id, gap.upto, 10).await.unwrap();
-    assert_eq!(page.iter().map(|row| row.seq).collect::<Vec<_>>(), (gap.upto + 1..gap.upto + 11).collect::<Vec<_>>());
+    assert_eq!(
+        page.iter().map(|row| row.seq).collect::<Vec<_>>(),
+        (gap.upto + 1..gap.upto + 11).collect::<Vec<_>>()
+    );
     assert!(books.events(&id, 1003, 10).await.unwrap().is_empty());
     let unknown = books.events(&"nobody".parse().unwrap(), 0, 10).await.unwrap_err();
     assert_eq!(unknown.to_string(), "no session \"nobody\"");
