@@ -131,7 +131,8 @@ impl Signalling {
         // What an older connection of this end said is of no use to the other end any more.
         let other = room.end(side.other());
         other.waiting.clear();
-        let ready = json!({"type": "ready", "sessionId": session.as_str(), "clientType": side.name()}).to_string();
+        let ready =
+            json!({"type": "ready", "sessionId": session.as_str(), "clientType": side.name()}).to_string();
         // A full queue: the other end has enough to read.
         drop(pass(other, ready));
         drop(rooms);

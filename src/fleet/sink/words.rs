@@ -28,7 +28,12 @@ pub struct Published {
 
 /// What the platform hears of an event: nothing, of most.
 #[must_use]
-pub fn of(row: &EventRow, session: &SessionRow, simulator: Option<&InstanceRow>, ws_url: &str) -> Vec<Published> {
+pub fn of(
+    row: &EventRow,
+    session: &SessionRow,
+    simulator: Option<&InstanceRow>,
+    ws_url: &str,
+) -> Vec<Published> {
     let at = iso8601(row.at_ms);
     let id = |id: &str| json!({ "value": id });
     let entry = |stream, event_type, aggregate_id: &str, payload: Value| Published {
@@ -110,8 +115,7 @@ fn iso8601(unix_ms: i64) -> String {
     let (days, ms) = (unix_ms.div_euclid(86_400_000), unix_ms.rem_euclid(86_400_000));
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
