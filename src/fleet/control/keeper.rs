@@ -452,7 +452,7 @@ impl Keeper {
 
     /// Writes the books, then publishes.
     async fn set(
-        &mut self,
+        &self,
         holder: Controller,
         user: &str,
         expires_ms: i64,

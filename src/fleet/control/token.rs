@@ -134,11 +134,11 @@ impl TokenKey {
             return Err(refused(format!("token_type is {found:?}, expected {CONTROL:?}")));
         }
         let expires_s = body.exp.ok_or_else(|| refused("exp is missing"))?;
-        if !(expires_s + LEEWAY_S > now_s) {
+        if expires_s + LEEWAY_S <= now_s {
             return Err(refused(format!("expired {:.0} s ago", now_s - expires_s)));
         }
         if let Some(from) = body.nbf
-            && !(from - LEEWAY_S <= now_s)
+            && from - LEEWAY_S > now_s
         {
             return Err(refused(format!("not valid for another {:.0} s", from - now_s)));
         }
