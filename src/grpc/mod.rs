@@ -2,6 +2,7 @@
 //!
 //! Connections have no delay: small frames of an answer would wait 40 ms for the client's acknowledgement otherwise.
 
+pub mod fleet;
 pub mod sensorsim;
 
 use std::future::Future;

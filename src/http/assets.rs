@@ -1,7 +1,7 @@
 //! The files of `static/`, built into the binary: a server copied to a robot brings its pages along.
 
 use axum::extract::Path;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
@@ -39,4 +39,12 @@ pub async fn scenario_page() -> Response {
 /// `GET /static/...`: what the pages refer to.
 pub async fn file(Path(name): Path<String>) -> Response {
     page(&name)
+}
+
+/// Whether the first media type of `Accept` that means anything here is HTML.
+#[must_use]
+pub fn wants_html(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut kinds = accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
+    kinds.find(|kind| matches!(*kind, "text/html" | "application/json" | "*/*")) == Some("text/html")
 }

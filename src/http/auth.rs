@@ -4,23 +4,21 @@
 //! is let in or turned away at its upgrade request like any other; a browser, which can set no header there, offers
 //! the subprotocols `neuro.live` and `bearer.TOKEN`, percent-encoded. Pages are open: a token is typed into one.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use percent_encoding::percent_decode;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::root::wants_html;
+use super::assets::wants_html;
+use super::credential::credential;
 use super::state::AppState;
 
-/// The subprotocol of the live wire: what a browser is answered that offers a token beside it.
-pub const WEBSOCKET_PROTOCOL: &str = "neuro.live";
+pub use super::credential::WEBSOCKET_PROTOCOL;
 
 /// Answers 401 to a request without a valid token, when one is configured. The admin token opens everything too.
 pub async fn require_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
@@ -61,26 +59,6 @@ pub fn unauthorized() -> Response {
     let challenge = HeaderValue::from_static("Bearer realm=\"neuro\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
-}
-
-fn credential(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        let tether = headers.get("x-tether-key").map(|key| Cow::Borrowed(key.as_bytes()));
-        return tether.or_else(|| offered(headers));
-    };
-    let value = value.as_bytes();
-    let space = value.iter().position(|byte| *byte == b' ')?;
-    let (scheme, rest) = value.split_at_checked(space)?;
-    let known = scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"api-key");
-    known.then(|| Cow::Borrowed(rest.trim_ascii()))
-}
-
-/// The token among the subprotocols a browser offers.
-fn offered(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
-    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let mut names =
-        lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    names.find_map(|name| name.strip_prefix(b"bearer.")).map(|token| percent_decode(token).into())
 }
 
 #[cfg(test)]

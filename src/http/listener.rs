@@ -5,15 +5,18 @@
 //! the same timeout, so a place comes free.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::ServiceBuilder;
 
 /// Pause after the system refuses a connection for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -34,6 +37,32 @@ pub async fn serve(
     options: ListenOptions,
     stop: impl Future<Output = ()>,
 ) {
+    accept(listener, |_| router.clone(), options, stop).await;
+}
+
+/// As [`serve`]; handlers find the caller's address as `ConnectInfo<SocketAddr>`.
+pub async fn serve_with_peers(
+    listener: TcpListener,
+    router: Router,
+    options: ListenOptions,
+    stop: impl Future<Output = ()>,
+) {
+    let named = |peer: SocketAddr| {
+        let name = move |mut request: Request| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request
+        };
+        Router::new().fallback_service(ServiceBuilder::new().map_request(name).service(router.clone()))
+    };
+    accept(listener, named, options, stop).await;
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: impl Fn(SocketAddr) -> Router,
+    options: ListenOptions,
+    stop: impl Future<Output = ()>,
+) {
     let places = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let (stopping, stopped) = watch::channel(());
     tokio::pin!(stop);
@@ -47,8 +76,8 @@ pub async fn serve(
             () = &mut stop => break,
         };
         match (place, accepted) {
-            (Ok(place), Ok((stream, _))) => {
-                let connection = connection(stream, router.clone(), options, stopped.clone(), place);
+            (Ok(place), Ok((stream, peer))) => {
+                let connection = connection(stream, router(peer), options, stopped.clone(), place);
                 drop(tokio::spawn(connection));
             }
             (_, Err(error)) => {

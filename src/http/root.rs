@@ -5,7 +5,7 @@ use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -144,7 +144,7 @@ pub async fn root(
     if let Ok(upgrade) = upgrade {
         return openpi::upgrade(upgrade, state, &headers);
     }
-    if wants_html(&headers) {
+    if assets::wants_html(&headers) {
         return assets::page("index.html");
     }
     let model = state.service.model();
@@ -167,11 +167,4 @@ pub async fn root(
         description: model.map(ModelInfo::from),
     })
     .into_response()
-}
-
-/// Whether the first media type of `Accept` that means anything here is HTML.
-pub fn wants_html(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut kinds = accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
-    kinds.find(|kind| matches!(*kind, "text/html" | "application/json" | "*/*")) == Some("text/html")
 }

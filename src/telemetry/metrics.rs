@@ -218,6 +218,7 @@ mod tests {
         model_load("ok");
         recorded();
         record_dropped("queue_full");
+        crate::telemetry::fleet::observe_everything_once();
         set_model_info(
             &ModelLabels {
                 model: "tiny".into(),

@@ -24,6 +24,24 @@ pub const MODEL_LOADS_TOTAL: &str = "neuro_model_loads_total";
 pub const RECORDED_TOTAL: &str = "neuro_recorded_total";
 /// Requests the recorder could not keep up with or could not write.
 pub const RECORD_DROPPED_TOTAL: &str = "neuro_record_dropped_total";
+/// Sessions of the fleet by phase.
+pub const FLEET_SESSIONS: &str = "neuro_fleet_sessions";
+/// Instances of the fleet by pool and condition.
+pub const FLEET_INSTANCES: &str = "neuro_fleet_instances";
+/// Sessions that wait for instances.
+pub const FLEET_QUEUE_LENGTH: &str = "neuro_fleet_queue_length";
+/// Gangs granted since the start, by mode.
+pub const FLEET_GRANTS_TOTAL: &str = "neuro_fleet_grants_total";
+/// From the request to its gang, by mode.
+pub const FLEET_GRANT_SECONDS: &str = "neuro_fleet_grant_seconds";
+/// Orders to instances, by order and outcome.
+pub const FLEET_ORDERS_TOTAL: &str = "neuro_fleet_orders_total";
+/// Open watches of session logs.
+pub const FLEET_WATCHERS: &str = "neuro_fleet_watchers";
+/// Commands to robots, by what became of them.
+pub const FLEET_CONTROL_COMMANDS_TOTAL: &str = "neuro_fleet_control_commands_total";
+/// Steps recorded while a person drove.
+pub const FLEET_DEMONSTRATION_STEPS_TOTAL: &str = "neuro_fleet_demonstration_steps_total";
 /// Processor time used by the process.
 pub const PROCESS_CPU_SECONDS: &str = "process_cpu_seconds_total";
 /// Memory of the process that is in RAM.
@@ -107,6 +125,51 @@ pub const ALL: &[Series] = &[
         Unit::Count,
         &["reason"],
         "Requests the recorder left out: its queue was full, or writing failed",
+    ),
+    series(
+        FLEET_SESSIONS,
+        Kind::Gauge,
+        Unit::Count,
+        &["phase"],
+        "Sessions in each phase, ended ones that are kept included",
+    ),
+    series(
+        FLEET_INSTANCES,
+        Kind::Gauge,
+        Unit::Count,
+        &["pool", "condition"],
+        "Instances of each pool: idle, busy, draining, away, lost or starting",
+    ),
+    series(FLEET_QUEUE_LENGTH, Kind::Gauge, Unit::Count, &[], "Sessions that wait for instances"),
+    series(FLEET_GRANTS_TOTAL, Kind::Counter, Unit::Count, &["mode"], "Gangs granted"),
+    series(
+        FLEET_GRANT_SECONDS,
+        Kind::Histogram,
+        Unit::Seconds,
+        &["mode"],
+        "From the request for a session to its gang, the wait in the queue included",
+    ),
+    series(
+        FLEET_ORDERS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["order", "outcome"],
+        "Orders to instances: ok, refused, stale, away or late",
+    ),
+    series(FLEET_WATCHERS, Kind::Gauge, Unit::Count, &[], "Open watches of session logs, on every wire"),
+    series(
+        FLEET_CONTROL_COMMANDS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["outcome"],
+        "Commands to robots: forwarded, dropped (too many) or refused (not the driver)",
+    ),
+    series(
+        FLEET_DEMONSTRATION_STEPS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &[],
+        "Steps recorded while a person drove",
     ),
     series(
         PROCESS_CPU_SECONDS,

@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+mod check;
+mod load;
+mod show;
+
+pub use load::SettingsError;
 
 /// The whole file.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FleetSettings {
     /// Addresses that clients are told.
@@ -22,6 +28,7 @@ pub struct FleetSettings {
     /// Where snapshots, checkpoints and demonstrations go.
     pub storage: Storage,
     /// What `GetOmniverseConnectionInfo` answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub omniverse: Option<Omniverse>,
     /// Events for others.
     pub events: Events,
@@ -36,7 +43,7 @@ pub struct FleetSettings {
 }
 
 /// Addresses that clients are told. Empty: made from the host a client came in by.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Public {
     /// `http://host:port` of the HTTP listener, as clients reach it; websocket addresses are made from it.
@@ -44,7 +51,7 @@ pub struct Public {
 }
 
 /// Sessions.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sessions {
     /// Simulators of a training session that does not say.
@@ -99,7 +106,7 @@ impl Default for Sessions {
 }
 
 /// The queue.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
     /// Whether a session that finds nothing free waits (`true`) or is refused.
@@ -121,7 +128,7 @@ impl Default for Queue {
 }
 
 /// Instances' leases.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Leases {
     /// Time between heartbeats, in ms.
@@ -137,10 +144,11 @@ impl Default for Leases {
 }
 
 /// Driving.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
     /// The shared secret of control tokens (HS256); empty: one is made at the first start and kept in the data folder.
+    #[serde(serialize_with = "show::secret")]
     pub secret: String,
     /// Who issues tokens.
     pub issuer: String,
@@ -174,7 +182,7 @@ impl Default for Control {
 }
 
 /// Where snapshots, checkpoints and demonstrations go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
     /// Root of snapshots; empty: `snapshots` in the data folder. Paths of requests never lead out of it.
@@ -186,7 +194,7 @@ pub struct Storage {
 }
 
 /// What `GetOmniverseConnectionInfo` answers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Omniverse {
     /// `omniverse://host`.
@@ -198,21 +206,23 @@ pub struct Omniverse {
     /// Folder of snapshots; `{session}` is replaced.
     pub snapshot_path: String,
     /// The token clients get.
+    #[serde(serialize_with = "show::secret")]
     pub access_token: String,
     /// How long they may use it, in seconds; 0 for no end.
     pub token_life_s: u64,
 }
 
 /// Events for others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// `redis://host:port`: publish to the streams `events:session` and `events:training`. Empty: do not.
+    #[serde(serialize_with = "show::secret")]
     pub redis_url: String,
 }
 
 /// Who may ask.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Access {
     /// Keys and what they open. None: everybody may, which is refused on an address other than loopback unless `open`.
@@ -228,19 +238,20 @@ pub struct Access {
 }
 
 /// A key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiKey {
     /// Whose sessions it makes.
     pub owner: String,
     /// The key itself: `authorization: Bearer KEY` or `x-api-key: KEY`.
+    #[serde(serialize_with = "show::secret")]
     pub key: String,
     /// `user`: own sessions; `instance`: attach; `admin`: everything.
     pub role: String,
 }
 
 /// Limits of an owner; 0 is no limit.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotaSettings {
     /// Sessions at once.
@@ -256,7 +267,7 @@ pub struct QuotaSettings {
 }
 
 /// Where instances come from.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pool {
     /// Its name.
@@ -281,6 +292,7 @@ pub struct Pool {
     /// `{id}`, `{name}`, `{pool}`, `{orchestrator}` (`http://host:port` of the gRPC listener) and `{data}` are replaced.
     pub command: Vec<String>,
     /// Its environment, added.
+    #[serde(serialize_with = "show::secrets")]
     pub env: BTreeMap<String, String>,
     /// How long an instance may take to attach, in seconds.
     pub start_limit_s: f64,
@@ -298,4 +310,30 @@ pub struct Pool {
     pub partition: String,
     /// `slurm`: `gres` an instance needs (`sim:1`). `ray`: resources, `{"sim": 1}` as JSON.
     pub resources: String,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            role: String::new(),
+            backend: "process".to_owned(),
+            warm: 0,
+            min: 0,
+            max: 8,
+            shrink_after_s: 300.0,
+            slots_per_gpu: 1,
+            labels: BTreeMap::new(),
+            command: Vec::new(),
+            env: BTreeMap::new(),
+            start_limit_s: 60.0,
+            instances: Vec::new(),
+            url: String::new(),
+            api: "v0.0.38".to_owned(),
+            user: String::new(),
+            token_file: PathBuf::new(),
+            partition: String::new(),
+            resources: String::new(),
+        }
+    }
 }

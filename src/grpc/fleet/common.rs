@@ -1,0 +1,77 @@
+//! What more than one service does with a session.
+
+use std::time::Duration;
+
+use tonic::Status;
+
+use super::call::{CALL_LIMIT, Call, session_id};
+use super::show::Addresses;
+use super::{Edge, status};
+use crate::fleet::FleetError;
+use crate::fleet::orchestrator::FleetHealth;
+use crate::fleet::rows::ended;
+use crate::fleet::view::SessionView;
+
+/// When to ask a fleet again that is not well.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+impl Edge {
+    /// How long a create call waits for clients that set no deadline.
+    pub(super) fn create_limit(&self) -> Duration {
+        let seconds = self.orchestrator.fleet_settings().sessions.create_wait_s;
+        Duration::try_from_secs_f64(seconds).unwrap_or(CALL_LIMIT)
+    }
+
+    pub(super) fn addresses(&self, call: &Call) -> Addresses {
+        let fixed = !self.orchestrator.fleet_settings().public.url.is_empty();
+        Addresses::of(&call.arrival, fixed)
+    }
+
+    /// A session by the id of a request, if it is there for the caller.
+    pub(super) fn session_of(&self, call: &Call, id: &str) -> Result<SessionView, Status> {
+        let id = session_id(id)?;
+        call.visible(|| self.orchestrator.session(&id))
+    }
+
+    /// Starts a session, or lets it go on; says so.
+    pub(super) async fn start(
+        &self,
+        call: &Call,
+        id: &str,
+        real_time: bool,
+        time_scale: f64,
+    ) -> Result<String, Status> {
+        let id = self.session_of(call, id)?.row.id;
+        let work = self.orchestrator.start(&id, real_time, time_scale);
+        call.within(CALL_LIMIT, &format!("starting session {id}"), work).await?;
+        Ok(format!("session {id} runs"))
+    }
+
+    /// Ends a session and says what came free. One that has ended gives nothing and is no error.
+    pub(super) async fn stop(
+        &self,
+        call: &Call,
+        id: &str,
+        cleanup: bool,
+    ) -> Result<(String, Vec<String>), Status> {
+        let view = self.session_of(call, id)?;
+        let id = view.row.id;
+        if ended(view.row.phase) {
+            return Ok((format!("session {id} had ended before"), Vec::new()));
+        }
+        let work = self.orchestrator.stop(&id, cleanup);
+        let released = call.within(CALL_LIMIT, &format!("stopping session {id}"), work).await?;
+        let released: Vec<String> = released.iter().map(ToString::to_string).collect();
+        Ok((format!("session {id} is stopped, {} instances are free", released.len()), released))
+    }
+
+    /// The fleet's health, as an error when it is not well.
+    pub(super) fn well(&self) -> Result<FleetHealth, Status> {
+        let health = self.orchestrator.health();
+        if health.healthy {
+            return Ok(health);
+        }
+        let error = FleetError::Unavailable { message: health.reason, retry_after: ASK_AGAIN };
+        Err(status::of(&error))
+    }
+}
