@@ -110,6 +110,8 @@ impl Driver {
         let lease = self.leases.borrow_and_update().clone();
         self.driving = self.stream.driving();
         self.say(message::connected(self.stream.session(), &lease, self.driving)).await?;
+        let line = self.line.borrow_and_update().clone();
+        self.say(message::line(&line)).await?;
         let mut ping = interval(PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
