@@ -13,6 +13,7 @@ mod scene;
 mod serve;
 mod settings;
 mod signals;
+mod trainer;
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +47,8 @@ enum Command {
     Render(render::RenderArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
+    /// Train a policy on simulators.
+    Trainer(Box<trainer::TrainerArgs>),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -63,6 +66,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Trainer(args) => trainer::run(&args),
         Command::Openapi => openapi::run(),
     }
 }
