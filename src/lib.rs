@@ -14,4 +14,5 @@ pub mod policy;
 pub mod proto;
 pub mod render;
 pub mod scene;
+pub mod simulator;
 pub mod telemetry;

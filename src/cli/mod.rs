@@ -13,6 +13,7 @@ mod scene;
 mod serve;
 mod settings;
 mod signals;
+mod simulate;
 
 use clap::{Parser, Subcommand};
 
@@ -44,6 +45,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Draw scenes for other programs, as a NuRec service does.
     Render(render::RenderArgs),
+    /// Simulate a robot, for an orchestrator or alone.
+    Simulate(simulate::SimulateArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Print the OpenAPI document.
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi => openapi::run(),
     }

@@ -16,6 +16,7 @@ pub mod fallback;
 pub mod fields;
 pub mod form;
 pub mod health;
+pub mod instance;
 pub mod json;
 pub mod json_numpy;
 pub mod listener;
