@@ -13,6 +13,7 @@ mod scene;
 mod serve;
 mod settings;
 mod signals;
+mod simulate;
 mod trainer;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +46,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Draw scenes for other programs, as a NuRec service does.
     Render(render::RenderArgs),
+    /// Simulate a robot, for an orchestrator or alone.
+    Simulate(simulate::SimulateArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Train a policy on simulators.
@@ -65,6 +68,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Trainer(args) => trainer::run(&args),
         Command::Openapi => openapi::run(),
