@@ -5,6 +5,7 @@ mod exit;
 mod model;
 mod openapi;
 mod options;
+mod orchestrate;
 mod output;
 mod predict;
 mod render;
@@ -44,6 +45,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Draw scenes for other programs, as a NuRec service does.
     Render(render::RenderArgs),
+    /// Run sessions over pools of simulators and trainers.
+    Orchestrate(orchestrate::OrchestrateArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Print the OpenAPI document.
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Orchestrate(args) => orchestrate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi => openapi::run(),
     }

@@ -90,7 +90,8 @@ impl IsaacSimService for Edge {
             robot_position: asked.robot_position.map(older::position),
         };
         let work = self.orchestrator.update_scene(&session, change);
-        let added = call.within(CALL_LIMIT, &format!("changing the scene of session {session}"), work).await?;
+        let added =
+            call.within(CALL_LIMIT, &format!("changing the scene of session {session}"), work).await?;
         let message = if added.is_empty() { String::new() } else { format!("added {}", added.join(", ")) };
         Ok(Response::new(UpdateSceneResponse { success: true, message }))
     }
