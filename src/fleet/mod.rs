@@ -11,6 +11,7 @@
 //! ```
 
 pub mod access;
+pub mod backend;
 pub mod error;
 pub mod event;
 pub mod gpu;
@@ -18,6 +19,7 @@ pub mod ids;
 pub mod ledger;
 pub mod link;
 pub mod orchestrator;
+pub mod pool;
 pub mod request;
 pub mod rows;
 pub mod settings;
