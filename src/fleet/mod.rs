@@ -5,13 +5,14 @@
 //!                           |          \
 //!                        session/       control/   what a session's life asks of its instances; who drives
 //!                           |             |
-//!   writer -> ledger      link/  <-  Attach streams, REST polls
+//!   books  -> ledger      link/  <-  Attach streams, REST polls
 //!     |  (pure books)       |
 //!   store (SQLite)        backend/   processes, static lists, Slurm, Ray: they only provide instances
 //! ```
 
 pub mod access;
 pub mod backend;
+pub mod books;
 pub mod error;
 pub mod event;
 pub mod gpu;
@@ -24,6 +25,7 @@ pub mod request;
 pub mod rows;
 pub mod settings;
 pub mod spec;
+pub mod store;
 pub mod validate;
 pub mod view;
 
