@@ -13,6 +13,7 @@
 pub mod access;
 pub mod backend;
 pub mod books;
+pub mod control;
 pub mod error;
 pub mod event;
 pub mod gpu;
@@ -25,6 +26,8 @@ pub mod request;
 pub mod rows;
 pub mod session;
 pub mod settings;
+pub mod signalling;
+pub mod sink;
 pub mod snapshot;
 pub mod spec;
 pub mod store;

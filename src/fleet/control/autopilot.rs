@@ -93,7 +93,11 @@ impl Pilot {
     }
 
     async fn record(&mut self, robot: &Robot) {
-        if self.recording.as_ref().is_some_and(|recording| recording.is_over() || recording.instance() != robot.id) {
+        if self
+            .recording
+            .as_ref()
+            .is_some_and(|recording| recording.is_over() || recording.instance() != robot.id)
+        {
             self.stop_recording().await;
         }
         if self.recording.is_none() {

@@ -32,7 +32,10 @@ pub fn check(command: &ToRobot) -> Result<(), FleetError> {
                 let problem = format!("has {} numbers, expected {ACTION}", action.len());
                 return Err(FleetError::invalid("action", problem));
             }
-            action.iter().enumerate().try_for_each(|(at, value)| within(&format!("action[{at}]"), *value, FASTEST))
+            action
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, value)| within(&format!("action[{at}]"), *value, FASTEST))
         }
         ToRobot::Mode { mode } => match mode.as_str() {
             "manual" | "ai" => Ok(()),
@@ -59,9 +62,9 @@ fn check_group(at: usize, group: &JointGroup) -> Result<(), FleetError> {
         return Err(FleetError::invalid(format!("commands[{at}]"), problem));
     }
     let values = group.values.iter().enumerate();
-    values
-        .into_iter()
-        .try_for_each(|(joint, value)| within(&format!("commands[{at}].values[{joint}]"), *value, LARGEST_VALUE))
+    values.into_iter().try_for_each(|(joint, value)| {
+        within(&format!("commands[{at}].values[{joint}]"), *value, LARGEST_VALUE)
+    })
 }
 
 fn within(field: &str, value: f64, limit: f64) -> Result<(), FleetError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::bridge;
 use super::house::House;
 use super::keeper::{Ask, Keeper, TakeSeat};
 use super::look::{Place, env_of};
@@ -17,7 +18,6 @@ use super::secret::secret;
 use super::stream::{Connection, RobotStream, over};
 use super::token::{Claims, TokenKey};
 use super::wheel::{Need, Wheel, locked, now_ms};
-use super::bridge;
 use crate::fleet::books::Books;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{Fence, InstanceId, SessionId};
@@ -292,7 +292,8 @@ impl Controls {
     fn round(&self) {
         let wanted = self.0.house.books.read(|tables| {
             let controlled = tables.controls.values().filter(|row| row.holder == Controller::Human);
-            let mut wanted: Vec<_> = controlled.map(|row| (row.session.clone(), Some(row.instance))).collect();
+            let mut wanted: Vec<_> =
+                controlled.map(|row| (row.session.clone(), Some(row.instance))).collect();
             wanted.extend(tables.active().filter(|row| row.mode == Mode::Manual).filter_map(|row| {
                 let spec: SessionSpec = prost::Message::decode(row.spec.as_slice()).ok()?;
                 (!spec.policy.is_empty()).then(|| (row.id.clone(), None))

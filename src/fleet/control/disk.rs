@@ -53,7 +53,11 @@ struct Writer {
     bytes: u64,
 }
 
-fn write(parent: &Path, mut meta: Meta, mut queue: mpsc::Receiver<Entry>) -> Result<Option<Finished>, FleetError> {
+fn write(
+    parent: &Path,
+    mut meta: Meta,
+    mut queue: mpsc::Receiver<Entry>,
+) -> Result<Option<Finished>, FleetError> {
     let Some(first) = queue.blocking_recv() else { return Ok(None) };
     let partial = parent.join(format!("{}.partial", meta.id));
     let mut writer = Writer::open(&partial)?;

@@ -49,9 +49,21 @@ pub(super) enum Ask {
     Take(TakeSeat, oneshot::Sender<Result<ControlRow, FleetError>>),
     /// The key is that of the token which the taker was given afterwards.
     Bind(Fence, SeatKey),
-    Renew { fence: Fence, ttl: Duration, reply: oneshot::Sender<Result<ControlRow, FleetError>> },
-    Release { fence: Fence, resume: bool, reply: oneshot::Sender<Result<String, FleetError>> },
-    GiveBack { seat: u64, resume: bool, reply: oneshot::Sender<Result<String, FleetError>> },
+    Renew {
+        fence: Fence,
+        ttl: Duration,
+        reply: oneshot::Sender<Result<ControlRow, FleetError>>,
+    },
+    Release {
+        fence: Fence,
+        resume: bool,
+        reply: oneshot::Sender<Result<String, FleetError>>,
+    },
+    GiveBack {
+        seat: u64,
+        resume: bool,
+        reply: oneshot::Sender<Result<String, FleetError>>,
+    },
 }
 
 pub(super) struct Keeper {
@@ -211,7 +223,9 @@ impl Keeper {
 
     /// The environment runs on another simulator now, or the line was opened anew: it has to hear who drives.
     async fn follow(&mut self, place: &Place) {
-        let Some(robot) = place.robot.as_ref().filter(|robot| robot.present && place.active()) else { return };
+        let Some(robot) = place.robot.as_ref().filter(|robot| robot.present && place.active()) else {
+            return;
+        };
         let lease = self.wheel.lease.borrow().clone();
         let times = self.wheel.line.borrow().times;
         // The books let go of a lost simulator, also when the same one comes back.
@@ -309,7 +323,8 @@ impl Keeper {
             return;
         }
         if self.autopilot.as_ref().is_none_or(JoinHandle::is_finished) {
-            let pilot = super::autopilot::run(Arc::clone(&self.wheel), Arc::clone(&self.house), place.clone());
+            let pilot =
+                super::autopilot::run(Arc::clone(&self.wheel), Arc::clone(&self.house), place.clone());
             self.autopilot = Some(tokio::spawn(pilot));
         }
     }
@@ -372,7 +387,8 @@ impl Keeper {
             }
             if !take.force {
                 let (user, left) = (&lease.user, (lease.expires_ms - now).max(0));
-                let message = format!("{user:?} drives, for at least {left} ms more: wait, or take over by force");
+                let message =
+                    format!("{user:?} drives, for at least {left} ms more: wait, or take over by force");
                 return Err(FleetError::Precondition(message));
             }
         }
@@ -381,7 +397,8 @@ impl Keeper {
         let row = self.set(Controller::Human, &take.user, later(ttl), false).await?;
         self.wheel.forget_command();
         if let Err(error) = self.order(Controller::Human, &take.user).await {
-            let back = if place.drives_itself() && !self.hands_off { Controller::Policy } else { Controller::None };
+            let back =
+                if place.drives_itself() && !self.hands_off { Controller::Policy } else { Controller::None };
             drop(self.set(back, "", 0, false).await);
             return Err(error);
         }
@@ -435,7 +452,7 @@ impl Keeper {
 
     /// Writes the books, then publishes.
     async fn set(
-        &mut self,
+        &self,
         holder: Controller,
         user: &str,
         expires_ms: i64,
@@ -462,7 +479,9 @@ impl Keeper {
                 });
                 Ok(row)
             }
-            other => Err(FleetError::Internal(format!("the books answered {other:?} to a change of control"))),
+            other => {
+                Err(FleetError::Internal(format!("the books answered {other:?} to a change of control")))
+            }
         }
     }
 

@@ -55,17 +55,16 @@ impl Place {
                 .members(session)
                 .into_iter()
                 .find(|member| member.role == Role::Simulator && member.env_index == env);
-            let robot = member.and_then(|member| tables.instances.get(&member.instance)).map(|instance| Robot {
-                id: instance.id,
-                name: instance.name.clone(),
-                fence: instance.fence,
-                endpoints: instance.endpoints.clone(),
-                present: instance.condition == Condition::Present,
-            });
-            let control = robot
-                .as_ref()
-                .and_then(|robot| tables.controls.get(&(session.clone(), robot.id)))
-                .cloned();
+            let robot =
+                member.and_then(|member| tables.instances.get(&member.instance)).map(|instance| Robot {
+                    id: instance.id,
+                    name: instance.name.clone(),
+                    fence: instance.fence,
+                    endpoints: instance.endpoints.clone(),
+                    present: instance.condition == Condition::Present,
+                });
+            let control =
+                robot.as_ref().and_then(|robot| tables.controls.get(&(session.clone(), robot.id))).cloned();
             Some(Self {
                 mode: row.mode,
                 phase: row.phase,
@@ -104,6 +103,8 @@ pub fn env_of(books: &Books, session: &SessionId, instance: Option<InstanceId>) 
         let Some(id) = instance else { return Ok(0) };
         let mut members = tables.members(session).into_iter();
         let found = members.find(|member| member.role == Role::Simulator && member.instance == id);
-        found.map(|member| member.env_index).ok_or_else(|| FleetError::not_found("simulator of the session", id))
+        found
+            .map(|member| member.env_index)
+            .ok_or_else(|| FleetError::not_found("simulator of the session", id))
     })
 }

@@ -83,7 +83,8 @@ impl RemotePolicy {
         let answer: Result<Answer, _> = serde_json::from_slice(&body);
         if !status.is_success() {
             let said = answer.ok().and_then(|answer| answer.error.or(answer.detail));
-            let said: String = said.map(|said| said.to_string()).unwrap_or_default().chars().take(200).collect();
+            let said: String =
+                said.map(|said| said.to_string()).unwrap_or_default().chars().take(200).collect();
             return Err(self.away(format!("{status} {said}")));
         }
         let answer = answer.map_err(|error| self.away(format!("its answer: {error}")))?;

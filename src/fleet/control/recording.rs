@@ -45,7 +45,8 @@ impl Recording {
     /// Of a person: pictures are taken along.
     pub fn of_person(wheel: &Arc<Wheel>, house: &House, place: &Place, robot: &Robot, user: &str) -> Self {
         let mut recording = Self::start(wheel, house, place, robot, user, "human");
-        let film = camera::film(house.http.clone(), robot.clone(), wheel.session.clone(), recording.shutter.clone());
+        let film =
+            camera::film(house.http.clone(), robot.clone(), wheel.session.clone(), recording.shutter.clone());
         recording.film = Some(tokio::spawn(film));
         recording
     }

@@ -35,13 +35,18 @@ pub fn secret(configured: &str, data: &Path) -> Result<Vec<u8>, FleetError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let mode = fs::metadata(&path).map_err(trouble)?.permissions().mode();
             if mode & 0o077 != 0 {
-                tracing::warn!("{} can be read by others: mode {:o}, expected 600", path.display(), mode & 0o777);
+                tracing::warn!(
+                    "{} can be read by others: mode {:o}, expected 600",
+                    path.display(),
+                    mode & 0o777
+                );
             }
             let kept = fs::read_to_string(&path).map_err(trouble)?;
             let kept = kept.trim();
             if kept.len() < SHORTEST_SECRET {
                 let path = path.display();
-                let message = format!("{path} holds {} bytes, expected {SHORTEST_SECRET} or more", kept.len());
+                let message =
+                    format!("{path} holds {} bytes, expected {SHORTEST_SECRET} or more", kept.len());
                 return Err(FleetError::Internal(message));
             }
             Ok(kept.as_bytes().to_vec())

@@ -176,7 +176,9 @@ fn refusal(lease: &Lease) -> FleetError {
     FleetError::Precondition(match lease.holder {
         Controller::Human if lease.is_human(now_ms()) => {
             let user = &lease.user;
-            format!("{user:?} drives: wait until they leave, or take over with {{\"mode\":\"manual\",\"force\":true}}")
+            format!(
+                "{user:?} drives: wait until they leave, or take over with {{\"mode\":\"manual\",\"force\":true}}"
+            )
         }
         Controller::Policy => "the policy drives: take over with {\"mode\":\"manual\"}".to_owned(),
         _ if lease.instance.is_none() => "the session has no simulator yet".to_owned(),

@@ -120,7 +120,11 @@ impl TokenKey {
     pub fn verify(&self, token: &str, session: &SessionId, now_s: f64) -> Result<Claims, FleetError> {
         let body = self.opened(token)?;
         if body.iss.as_deref() != Some(self.issuer.as_str()) {
-            return Err(refused(format!("iss is {:?}, expected {:?}", shown(body.iss.as_deref()), self.issuer)));
+            return Err(refused(format!(
+                "iss is {:?}, expected {:?}",
+                shown(body.iss.as_deref()),
+                self.issuer
+            )));
         }
         if !body.aud.as_ref().is_some_and(|audience| audience.holds(&self.audience)) {
             return Err(refused(format!("aud does not name {:?}", self.audience)));
@@ -130,11 +134,11 @@ impl TokenKey {
             return Err(refused(format!("token_type is {found:?}, expected {CONTROL:?}")));
         }
         let expires_s = body.exp.ok_or_else(|| refused("exp is missing"))?;
-        if !(expires_s + LEEWAY_S > now_s) {
+        if expires_s + LEEWAY_S <= now_s {
             return Err(refused(format!("expired {:.0} s ago", now_s - expires_s)));
         }
         if let Some(from) = body.nbf
-            && !(from - LEEWAY_S <= now_s)
+            && from - LEEWAY_S > now_s
         {
             return Err(refused(format!("not valid for another {:.0} s", from - now_s)));
         }
@@ -215,7 +219,9 @@ impl TokenKey {
             return Err(refused("typ is not JWT"));
         }
         let signature = decoded("signature", signature)?;
-        self.mac(signed.as_bytes())?.verify_slice(&signature).map_err(|_| refused("its signature is not ours"))?;
+        self.mac(signed.as_bytes())?
+            .verify_slice(&signature)
+            .map_err(|_| refused("its signature is not ours"))?;
         let body = decoded("claims", body)?;
         serde_json::from_slice(&body).map_err(|error| refused(format!("its claims: {error}")))
     }

@@ -117,7 +117,9 @@ impl Keeper {
             self.stop(kept, id, stopped);
         }
         self.publish(kept, &seen);
-        if self.board.resting.load(Ordering::Relaxed) {
+        // While the whole fleet drains, nothing is started and nothing retired: it is to be there again afterwards.
+        let fleet_drains = self.books.read(|tables| tables.drain_until_ms.is_some());
+        if fleet_drains || self.board.closed.load(Ordering::Relaxed) {
             return;
         }
         let plan = plan::plan(self.limits, self.needed(kept), &seen);

@@ -45,8 +45,8 @@ struct Standing {
 struct Board {
     /// Idle instances that waiting sessions need.
     wanted: BTreeMap<Role, AtomicU32>,
-    /// The whole fleet drains: start none, retire none.
-    resting: AtomicBool,
+    /// Start none any more.
+    closed: AtomicBool,
     wake: Notify,
 }
 
@@ -134,15 +134,9 @@ impl Pools {
         }
     }
 
-    /// The whole fleet drains: nothing is started and nothing retired until it rests no more.
-    pub fn rest(&self, resting: bool) {
-        self.inner.board.resting.store(resting, Ordering::Relaxed);
-        self.inner.board.wake.notify_waiters();
-    }
-
-    /// Ends every instance that was started here, also held ones, and keeps none from now on.
+    /// Ends every instance that was started here, also held ones, and starts none from now on.
     pub async fn end_all(&self) {
-        self.rest(true);
+        self.inner.board.closed.store(true, Ordering::Relaxed);
         let mut stops = JoinSet::new();
         for kept in self.inner.pools.iter() {
             for one in kept.backend.list().await.unwrap_or_default() {

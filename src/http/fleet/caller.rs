@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use super::refusal::Refusal;
 use super::state::FleetState;
 use crate::fleet::FleetError;
-use crate::fleet::access::{Identity, Role};
+use crate::fleet::access::Identity;
 use crate::fleet::view::SessionView;
 use crate::http::credential::credential;
 
@@ -28,7 +28,9 @@ pub async fn identify(State(state): State<FleetState>, mut request: Request, nex
     // Without an address the caller is nobody known: not this machine.
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip());
     let key = key(request.headers());
-    match state.access.check(key.as_deref(), peer) {
+    let metrics = request.uri().path() == "/metrics";
+    let known = state.access.check(key.as_deref(), peer);
+    match known.and_then(|known| if metrics { Ok(known) } else { known.may_use_sessions().map(|()| known) }) {
         Ok(identity) => {
             request.extensions_mut().insert(identity);
             next.run(request).await
@@ -67,37 +69,12 @@ fn same_origin(request: &Request) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::FORBIDDEN, "cross_origin", sentence))
 }
 
-/// Refuses all but administrators.
-///
-/// # Errors
-/// `Denied`.
-pub fn administrator(identity: &Identity) -> Result<(), FleetError> {
-    match identity.role {
-        Role::Admin => Ok(()),
-        Role::User | Role::Instance => Err(FleetError::Denied(
-            "this key may not administer the fleet; it needs the role admin".to_owned(),
-        )),
-    }
-}
-
-/// The owner a caller is bound to; `None` for one who sees everything.
-#[must_use]
-pub fn bound(identity: &Identity) -> Option<&str> {
-    match identity.role {
-        Role::Admin => None,
-        Role::User | Role::Instance => identity.owner.as_deref(),
-    }
-}
-
 /// Lets a caller at its own sessions only. Those of others are not there for it.
 ///
 /// # Errors
 /// `NotFound`.
 pub fn own(identity: &Identity, view: SessionView) -> Result<SessionView, FleetError> {
-    match bound(identity) {
-        Some(owner) if owner != view.row.owner => Err(FleetError::not_found("session", &view.row.id)),
-        _ => Ok(view),
-    }
+    if identity.sees(&view.row.owner) { Ok(view) } else { Err(FleetError::not_found("session", &view.row.id)) }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{Answer, Body, Named, answer};
-use super::caller::administrator;
 use super::refusal::Problem;
 use super::request_json::Change;
 use super::session_json::Session;
@@ -159,7 +158,7 @@ pub async fn preempt(
     Named(id): Named,
     Body(body): Body<Preempt>,
 ) -> Answer<Preempted> {
-    administrator(&identity)?;
+    identity.may_administer()?;
     let snapshot_id = state.orchestrator.preempt(&id, &body.reason, body.save_checkpoint).await?;
     answer(Preempted { snapshot_id })
 }

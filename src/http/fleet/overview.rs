@@ -15,7 +15,6 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::caller::bound;
 use super::events::{MAX_MESSAGE_BYTES, PING_AFTER, SEND_TIME, SILENCE};
 use super::instance_json::Pool;
 use super::refusal::{Problem, Refusal};
@@ -97,10 +96,12 @@ impl Picture {
     }
 
     /// What a caller may see: an owner sees its own sessions, and instances without the names of others' sessions.
-    fn seen_by(&self, owner: Option<&str>) -> Self {
-        let Some(owner) = owner else { return self.clone() };
+    fn seen_by(&self, caller: &Identity) -> Self {
         let mut seen = self.clone();
-        seen.sessions.retain(|_, session| session["owner"] == owner);
+        if caller.may_administer().is_ok() {
+            return seen;
+        }
+        seen.sessions.retain(|_, session| session["owner"].as_str().is_some_and(|owner| caller.sees(owner)));
         for instance in seen.instances.values_mut() {
             let known = instance["session_id"].as_str().is_some_and(|id| seen.sessions.contains_key(id));
             if !known {
@@ -159,11 +160,11 @@ pub async fn overview(
     let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).protocols([WEBSOCKET_PROTOCOL]);
     Ok(upgrade.on_upgrade(async move |socket| {
         let (_place, _counted) = (place, fleet::watching());
-        tell(socket, &state, bound(&identity)).await;
+        tell(socket, &state, &identity).await;
     }))
 }
 
-async fn tell(mut socket: WebSocket, state: &FleetState, owner: Option<&str>) {
+async fn tell(mut socket: WebSocket, state: &FleetState, caller: &Identity) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told: Option<Picture> = None;
@@ -179,7 +180,7 @@ async fn tell(mut socket: WebSocket, state: &FleetState, owner: Option<&str>) {
                 }
             },
         }
-        let picture = state.overview.look(&state.orchestrator).seen_by(owner);
+        let picture = state.overview.look(&state.orchestrator).seen_by(caller);
         let (kind, news) = match &told {
             None => ("all", picture.clone()),
             Some(told) => ("changes", told.changes(&picture)),
@@ -204,6 +205,7 @@ async fn tell(mut socket: WebSocket, state: &FleetState, owner: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::access::Role;
     use serde_json::json;
 
     fn picture(sessions: &[(&str, Value)], instances: &[(&str, Value)]) -> Picture {
@@ -233,10 +235,10 @@ mod tests {
             &[("a", json!({"owner": "ada"})), ("g", json!({"owner": "grace"}))],
             &[("1", json!({"session_id": "a"})), ("2", json!({"session_id": "g"}))],
         );
-        let seen = all.seen_by(Some("ada"));
+        let seen = all.seen_by(&Identity { owner: Some("ada".to_owned()), role: Role::User });
         assert_eq!(seen.sessions.keys().collect::<Vec<_>>(), ["a"]);
         assert_eq!(seen.instances["1"]["session_id"], "a");
         assert_eq!(seen.instances["2"]["session_id"], Value::Null);
-        assert_eq!(all.seen_by(None), all);
+        assert_eq!(all.seen_by(&Identity::anyone()), all);
     }
 }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{Answer, Body, answer};
-use super::caller::{administrator, bound};
 use super::instance_json::Pool;
 use super::refusal::Problem;
 use super::state::FleetState;
@@ -87,7 +86,7 @@ pub async fn list(
     Extension(identity): Extension<Identity>,
 ) -> Answer<Pools> {
     let mut pools: Vec<Pool> = state.orchestrator.pools().iter().map(Pool::from).collect();
-    if bound(&identity).is_some() {
+    if identity.may_administer().is_err() {
         // Ids of sessions are known to their owners; who else runs here is nobody else's business.
         for instance in pools.iter_mut().flat_map(|pool| &mut pool.instances) {
             instance.session_id = None;
@@ -109,7 +108,7 @@ pub async fn drain(
     Extension(identity): Extension<Identity>,
     Body(body): Body<Drain>,
 ) -> Answer<Draining> {
-    administrator(&identity)?;
+    identity.may_administer()?;
     if !(0.0..=LONGEST_DRAIN_S).contains(&body.deadline_s) {
         let problem = format!("is {}, expected 0 to {LONGEST_DRAIN_S}", body.deadline_s);
         return Err(FleetError::invalid("deadline_s", problem).into());
@@ -130,7 +129,7 @@ pub async fn undrain(
     Extension(identity): Extension<Identity>,
     Body(body): Body<Undrain>,
 ) -> Answer<Pools> {
-    administrator(&identity)?;
+    identity.may_administer()?;
     let instance = body.instance_id.as_deref().map(str::parse).transpose()?;
     state.orchestrator.undrain(instance).await?;
     answer(Pools { pools: state.orchestrator.pools().iter().map(Pool::from).collect() })
@@ -148,7 +147,7 @@ pub async fn quota(
     Path(owner): Path<String>,
     Body(body): Body<Quota>,
 ) -> Answer<serde_json::Value> {
-    administrator(&identity)?;
+    identity.may_administer()?;
     if owner.is_empty() || owner.len() > LONGEST_OWNER {
         let problem = format!("has {} bytes, expected 1 to {LONGEST_OWNER}", owner.len());
         return Err(FleetError::invalid("owner", problem).into());

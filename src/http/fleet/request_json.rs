@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::words;
+use crate::fleet::access::Identity;
 use crate::fleet::request::{CreateSession, SceneChange, SessionOptions};
 use crate::fleet::{FleetError, SessionId};
 use crate::proto::neuro::common::{
@@ -173,11 +174,11 @@ pub struct Change {
 }
 
 impl Create {
-    /// The request it stands for, on behalf of `owner` where the key has one.
+    /// The request it stands for, on behalf of the caller.
     ///
     /// # Errors
     /// `Invalid` with the name of the field.
-    pub fn into_request(self, owner: Option<&str>) -> Result<CreateSession, FleetError> {
+    pub fn into_request(self, caller: &Identity) -> Result<CreateSession, FleetError> {
         let id: SessionId = match self.session_id {
             Some(id) => id.parse()?,
             None => uuid::Uuid::new_v4().to_string().parse()?,
@@ -198,7 +199,7 @@ impl Create {
             }),
             human_demo: self.enable_human_demo,
             options: SessionOptions {
-                owner: owner.map_or(self.owner, ToOwned::to_owned),
+                owner: caller.acts_for(&self.owner),
                 priority: words::read_priority("priority", self.priority.as_deref().unwrap_or("normal"))?,
                 requires: self.requires,
                 policy: self.policy,
@@ -294,11 +295,12 @@ fn obstacles(field: &str, list: Vec<Obstacle>) -> Result<Vec<GrpcObstacle>, Flee
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::access::Role;
     use crate::fleet::spec::{Mode, Priority};
 
     fn create(text: &str) -> Result<CreateSession, String> {
         let body: Create = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        body.into_request(None).map_err(|error| error.to_string())
+        body.into_request(&Identity::anyone()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -329,7 +331,8 @@ mod tests {
     #[test]
     fn a_key_is_never_another_owner() {
         let body = Create { owner: "grace".to_owned(), ..Create::default() };
-        assert_eq!(body.into_request(Some("ada")).unwrap().options.owner, "ada");
+        let ada = Identity { owner: Some("ada".to_owned()), role: Role::User };
+        assert_eq!(body.into_request(&ada).unwrap().options.owner, "ada");
     }
 
     #[test]

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::{Answer, Asked, Body, Named, answer};
-use super::caller::{bound, own};
+use super::caller::own;
 use super::refusal::{Problem, Refusal};
 use super::request_json::Create;
 use super::session_json::Session;
 use super::state::FleetState;
 use super::words;
-use crate::fleet::access::Identity;
+use crate::fleet::access::{Identity, Role};
 use crate::fleet::request::SessionFilter;
 use crate::fleet::rows::Phase;
 use crate::fleet::view::SessionView;
@@ -63,13 +63,15 @@ pub async fn list(
     let phases = filter.phase.split(',').map(str::trim).filter(|word| !word.is_empty());
     let phases: Result<Vec<Phase>, FleetError> =
         phases.map(|word| words::read_phase("phase", word)).collect();
+    let all = identity.role == Role::Admin;
     let page = state.orchestrator.sessions(SessionFilter {
-        owner: bound(&identity).map_or(filter.owner, ToOwned::to_owned),
+        owner: if all { filter.owner } else { identity.acts_for(&filter.owner) },
         phases: phases?,
         page_size: filter.page_size,
         page_token: filter.page_token,
     })?;
-    let sessions = page.sessions.iter().map(Session::from).collect();
+    let seen = page.sessions.iter().filter(|view| identity.sees(&view.row.owner));
+    let sessions = seen.map(Session::from).collect();
     answer(Sessions { sessions, next_page_token: page.next_page_token })
 }
 
@@ -93,7 +95,7 @@ pub async fn create(
     Extension(identity): Extension<Identity>,
     Body(body): Body<Create>,
 ) -> Result<Response, Refusal> {
-    let request = body.into_request(bound(&identity))?;
+    let request = body.into_request(&identity)?;
     let id = request.id.clone();
     let view = match state.orchestrator.create(request).await {
         Ok(view) => own(&identity, view)?,

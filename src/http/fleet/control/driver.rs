@@ -168,7 +168,8 @@ impl Driver {
                 Ok(()) => Ok(()),
                 Err(error) => self.refuse(error.to_string()).await,
             },
-            Ok(Said::Mode { manual: true, force, record, .. }) => match self.stream.take(force, record).await {
+            Ok(Said::Mode { manual: true, force, record, .. }) => match self.stream.take(force, record).await
+            {
                 Ok(()) => self.tell_mode().await,
                 Err(error) => self.say(message::error(&error.to_string())).await,
             },
@@ -209,7 +210,8 @@ impl Driver {
     }
 
     async fn refuse(&mut self, why: String) -> Result<(), End> {
-        let told = self.refused.as_ref().is_some_and(|(at, told)| *told == why && at.elapsed() < REFUSE_EVERY);
+        let told =
+            self.refused.as_ref().is_some_and(|(at, told)| *told == why && at.elapsed() < REFUSE_EVERY);
         if told {
             return Ok(());
         }

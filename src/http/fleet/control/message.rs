@@ -78,7 +78,12 @@ pub fn read(text: &str) -> Result<Said, String> {
                     return Err(format!("mode is {other:?}, expected \"manual\" or \"ai\""));
                 }
             };
-            Ok(Said::Mode { manual, force: raw.force, record: raw.record, resume: raw.resume.unwrap_or(true) })
+            Ok(Said::Mode {
+                manual,
+                force: raw.force,
+                record: raw.record,
+                resume: raw.resume.unwrap_or(true),
+            })
         }
         "ping" => Ok(Said::Ping),
         other => {
@@ -150,7 +155,9 @@ mod tests {
             format!(r#"{{"type":"joint_command","commands":{group}}}"#),
             format!(r#"{{"type":"joint_command","joint_commands":{group}}}"#),
         ] {
-            assert!(matches!(read(&text).unwrap(), Said::Command(ToRobot::JointCommand { commands }) if commands.len() == 1));
+            assert!(
+                matches!(read(&text).unwrap(), Said::Command(ToRobot::JointCommand { commands }) if commands.len() == 1)
+            );
         }
     }
 

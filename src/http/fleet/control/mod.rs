@@ -11,16 +11,16 @@ use std::net::{IpAddr, SocketAddr};
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use percent_encoding::percent_decode;
 use serde::Deserialize;
-use serde_json::json;
 
+use super::refusal::Refusal;
 use crate::fleet::control::{Controls, Who};
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
+use crate::http::credential::credential;
 
 /// What a page is answered that offers its token as a subprotocol.
 const PROTOCOL: &str = "neuro.control";
@@ -57,13 +57,13 @@ async fn control(
         let session: SessionId = session.parse()?;
         let instance: Option<InstanceId> =
             if asked.instance.is_empty() { None } else { Some(asked.instance.parse()?) };
-        let token = if asked.token.is_empty() { offered(&headers) } else { Some(asked.token) };
+        let token = presented(asked.token, &headers);
         let who = admit(&controls, &session, token.as_deref(), peer(&extensions))?;
         let view = matches!(asked.view.as_str(), "1" | "true");
         controls.robot(&session, instance, if view { who.watching() } else { who }).await
     };
     match enter.await {
-        Err(error) => refusal(&error),
+        Err(error) => Refusal::from(error).into_response(),
         Ok(stream) => {
             let per_s = controls.max_commands_per_s();
             let upgrade = upgrade
@@ -73,6 +73,15 @@ async fn control(
             upgrade.on_upgrade(async move |socket| driver::serve(socket, stream, per_s).await)
         }
     }
+}
+
+/// The token of the query, or among the subprotocols that a browser offers.
+#[must_use]
+pub fn presented(query: String, headers: &HeaderMap) -> Option<String> {
+    if !query.is_empty() {
+        return Some(query);
+    }
+    credential(headers).and_then(|token| String::from_utf8(token.into_owned()).ok())
 }
 
 /// Who comes with this token; without one, somebody from this machine where that is allowed.
@@ -98,32 +107,4 @@ pub fn admit(
 #[must_use]
 pub fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
-}
-
-/// The token among the subprotocols a browser offers.
-#[must_use]
-pub fn offered(headers: &HeaderMap) -> Option<String> {
-    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let mut names =
-        lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    let token = names.find_map(|name| name.strip_prefix(b"bearer."))?;
-    percent_decode(token).decode_utf8().ok().map(std::borrow::Cow::into_owned)
-}
-
-/// Why an upgrade was refused.
-#[must_use]
-pub fn refusal(error: &FleetError) -> Response {
-    let (status, code) = match error {
-        FleetError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
-        FleetError::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
-        FleetError::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
-        FleetError::Denied(_) => (StatusCode::FORBIDDEN, "forbidden"),
-        FleetError::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_connections"),
-        FleetError::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        FleetError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        _ => (StatusCode::CONFLICT, "conflict"),
-    };
-    let body = json!({"detail": error.to_string(), "code": code});
-    let response = (status, axum::Json(body)).into_response();
-    crate::http::error::with_retry_after(response, error.retry_after())
 }
