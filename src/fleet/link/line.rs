@@ -218,7 +218,7 @@ impl Line {
     }
 
     /// Sends what nobody waits for.
-    fn post(&mut self, order_id: i64, fence: Fence, ask: Ask) {
+    fn post(&self, order_id: i64, fence: Fence, ask: Ask) {
         let order =
             ext::Order { order_id, fence: i64::try_from(fence.0).unwrap_or(i64::MAX), o: Some(ask) };
         if let Some(stream) = &self.stream
