@@ -133,7 +133,6 @@ impl IsaacSimService for Edge {
         &self,
         request: Request<Streaming<RobotAction>>,
     ) -> Result<Response<Self::StreamRobotControlStream>, Status> {
-        let call = Call::of_client(&request)?;
-        robot::stream(self, call, request.into_inner()).map(Response::new)
+        robot::stream(self, request).map(Response::new)
     }
 }
