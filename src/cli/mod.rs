@@ -1,6 +1,7 @@
 //! The command line: one file a sub-command. Only here and in `main` is `anyhow` used.
 
 mod config;
+mod driver;
 mod exit;
 mod model;
 mod openapi;

@@ -17,6 +17,7 @@ use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::output::say;
 use super::settings::{FlagSet, SettingFlags};
 use crate::config::Key;
+use crate::fleet::pool::usual_pools;
 use crate::fleet::settings::FleetSettings;
 use crate::grpc::fleet::Tls;
 use crate::telemetry::{logs, metrics};
@@ -72,7 +73,8 @@ pub fn run(args: &OrchestrateArgs) -> Outcome {
     };
     let tls = tls(&settings)?;
     if args.check {
-        let shown = settings.to_toml().or_exit(Exit::Failed)?;
+        let pool = if settings.pool.is_empty() { usual_pools() } else { settings.pool.clone() };
+        let shown = FleetSettings { pool, ..settings }.to_toml().or_exit(Exit::Failed)?;
         say(shown.trim_end())?;
         return Ok(Exit::Ok);
     }
@@ -82,7 +84,7 @@ pub fn run(args: &OrchestrateArgs) -> Outcome {
     let outcome = runtime.block_on(async {
         let _traces = logs::start(&config.telemetry).or_exit(Exit::Usage)?;
         metrics::install().or_exit(Exit::Failed)?;
-        serve::serve(args, settings, tls).await
+        serve::serve(args, settings, tls, &config).await
     });
     runtime.shutdown_timeout(THREADS_GRACE);
     outcome

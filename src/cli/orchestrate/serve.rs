@@ -1,7 +1,7 @@
 //! From bound addresses to the end.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,13 @@ use tracing::{info, warn};
 
 use super::OrchestrateArgs;
 use super::data::DataFolder;
+use crate::cli::driver;
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
 use crate::cli::output::say;
 use crate::cli::signals::Signals;
+use crate::config::ServeConfig;
 use crate::fleet::access::Access;
+use crate::fleet::control::PolicyDriver;
 use crate::fleet::orchestrator::{Orchestrator, OrchestratorOptions};
 use crate::fleet::settings::FleetSettings;
 use crate::grpc::GrpcError;
@@ -42,7 +45,12 @@ struct Doors {
     local: Option<(TcpListener, Access)>,
 }
 
-pub(super) async fn serve(args: &OrchestrateArgs, settings: FleetSettings, tls: Option<Tls>) -> Outcome {
+pub(super) async fn serve(
+    args: &OrchestrateArgs,
+    settings: FleetSettings,
+    tls: Option<Tls>,
+    config: &ServeConfig,
+) -> Outcome {
     let started = Instant::now();
     let mut signals = Signals::catch()?;
     let data = DataFolder::hold(&args.data).or_exit(Exit::Usage)?;
@@ -52,12 +60,19 @@ pub(super) async fn serve(args: &OrchestrateArgs, settings: FleetSettings, tls: 
     let http_address = http.local_addr().or_exit(Exit::Listen)?;
     warn_about(&settings, tls.as_ref(), grpc_address, http_address);
 
+    let policy = match &args.model {
+        Some(dir) => Some(policy(dir, config).await?),
+        None => None,
+    };
     let doors = doors(&settings, tls.is_some(), grpc_address, &data)?;
     let orchestrator = Orchestrator::open(OrchestratorOptions {
         settings,
         data: data.path().to_owned(),
         grpc_url: doors.grpc_url.clone(),
         http_url: format!("http://{}", reachable(http_address)),
+        key_file: doors.key_file.clone(),
+        binary: None,
+        policy,
     })
     .await
     .or_exit(Exit::Failed)?;
@@ -71,6 +86,14 @@ pub(super) async fn serve(args: &OrchestrateArgs, settings: FleetSettings, tls: 
         signal = signals.next() => info!(signal, "stopping: sessions and instances go on"),
     }
     finish(servers, &orchestrator, &mut signals).await
+}
+
+async fn policy(dir: &Path, config: &ServeConfig) -> Result<Arc<dyn PolicyDriver>, Failure> {
+    let mut config = config.clone();
+    config.model.dir = dir.to_owned();
+    let driver = driver::open(&config).await?;
+    info!(model = %dir.display(), "the policy is ready to drive");
+    Ok(Arc::new(driver))
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {

@@ -74,7 +74,6 @@ impl IsaacSimService for Edge {
     ) -> Result<Response<UpdateSceneResponse>, Status> {
         let call = Call::of_client(&request)?;
         let asked = request.into_inner();
-        let session = self.session_of(&call, &asked.session_id)?.row.id;
         for (index, path) in asked.obstacles_to_remove.iter().enumerate() {
             // What a client sends that still has numbers there: same field, same wire type.
             if path.chars().any(char::is_control) {
@@ -84,6 +83,7 @@ impl IsaacSimService for Edge {
                 ));
             }
         }
+        let session = self.session_of(&call, &asked.session_id)?.row.id;
         let change = SceneChange {
             add: asked.obstacles_to_add.into_iter().map(older::obstacle).collect(),
             remove: asked.obstacles_to_remove,
