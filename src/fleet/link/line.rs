@@ -22,10 +22,7 @@ use crate::proto::neuro::ext::{self, instance_message::M};
 #[derive(Debug)]
 pub(super) enum Say {
     /// A stream of this instance opened.
-    Attach {
-        registration: Box<Registration>,
-        answer: oneshot::Sender<Result<Attachment, FleetError>>,
-    },
+    Attach { registration: Box<Registration>, answer: oneshot::Sender<Result<Attachment, FleetError>> },
     /// Ask it something.
     Order(Asked),
     /// Its process ended: it will not come back.
@@ -117,7 +114,9 @@ impl Line {
     async fn step(&mut self) -> Go {
         match self.next().await {
             Event::Said(None) => Go::End,
-            Event::Said(Some(Say::Attach { registration, answer })) => self.attach(*registration, answer).await,
+            Event::Said(Some(Say::Attach { registration, answer })) => {
+                self.attach(*registration, answer).await
+            }
             Event::Said(Some(Say::Order(asked))) => self.order(asked).await,
             Event::Said(Some(Say::Ended { reason })) => self.lose(reason).await,
             Event::Message(Some(message)) => self.hear(message).await,

@@ -33,9 +33,18 @@ impl Orchestrator {
     /// position while the queue keeps it (asking again goes on waiting) or at once when it may not wait;
     /// `Precondition` with the instance's sentence when its scene cannot be loaded; `Deadline` while it still loads.
     pub async fn create(&self, request: CreateSession) -> Result<SessionView, FleetError> {
+        self.create_from(request, String::new()).await
+    }
+
+    /// As [`create`](Self::create), from a snapshot.
+    pub(super) async fn create_from(
+        &self,
+        request: CreateSession,
+        restore_from: String,
+    ) -> Result<SessionView, FleetError> {
         let deadline = Instant::now() + request.wait;
         let id = request.id.clone();
-        let found = self.open(request, String::new()).await?;
+        let found = self.enter(request, restore_from).await?;
         let live = self.house().live(&id).ok_or_else(|| FleetError::not_found("session", &id))?;
         live.touch();
         live.poke.notify_one();
@@ -44,9 +53,10 @@ impl Orchestrator {
     }
 
     /// Puts a session into the books. Whether a manual request found one that was upgraded.
-    pub(super) async fn open(&self, request: CreateSession, restore_from: String) -> Result<bool, FleetError> {
+    async fn enter(&self, request: CreateSession, restore_from: String) -> Result<bool, FleetError> {
         let settings = &self.fleet_settings().sessions;
         let mut plan = validate::plan(&request, settings)?;
+        self.controls().check_policy(&plan.spec.policy)?;
         let before = self.books().read(|tables| tables.sessions.get(&request.id).cloned());
         let before = before.filter(|row| !ended(row.phase));
         if let Some(row) = &before

@@ -40,9 +40,6 @@ impl Orchestrator {
         let until_ms = now_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
         let instances: Vec<InstanceId> = instance.into_iter().collect();
         self.books().apply(Command::Drain { instances, until_ms }).await?;
-        if instance.is_none() {
-            self.inner.pools.rest(true);
-        }
         Ok(self.books().read(|tables| match instance {
             None => tables.active().map(|row| row.id.clone()).collect(),
             Some(id) => {
@@ -58,9 +55,6 @@ impl Orchestrator {
     /// `NotFound`.
     pub async fn undrain(&self, instance: Option<InstanceId>) -> Result<(), FleetError> {
         self.books().apply(Command::Undrain(instance.into_iter().collect())).await?;
-        if instance.is_none() {
-            self.inner.pools.rest(false);
-        }
         Ok(())
     }
 
@@ -109,10 +103,13 @@ impl Orchestrator {
         let leased = self.books().read(|tables| human_drives(tables, &row.id, now));
         let presence = self.controls().presence(&row.id);
         let recent = now.saturating_sub(presence.last_command_ms);
-        let attended =
-            row.mode == Mode::Manual && (presence.connections > 0 || recent < i64::try_from(DRIVING.as_millis()).unwrap_or(0));
+        let attended = row.mode == Mode::Manual
+            && (presence.connections > 0 || recent < i64::try_from(DRIVING.as_millis()).unwrap_or(0));
         if leased || attended {
-            return Err(FleetError::Precondition(format!("a person drives session {}: it is not preempted", row.id)));
+            return Err(FleetError::Precondition(format!(
+                "a person drives session {}: it is not preempted",
+                row.id
+            )));
         }
         Ok(())
     }

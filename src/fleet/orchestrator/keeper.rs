@@ -95,9 +95,9 @@ impl Orchestrator {
         if row.mode == Mode::Manual {
             let asked = self.house().known(&row.id).map_or(0, |live| live.touched_ms()).max(row.queued_ms);
             let alone = since(now, asked);
-            return seconds(queue.abandon_s).filter(|limit| alone > *limit).map(|limit| {
-                format!("nobody asked about it for {} s while it waited", limit.as_secs())
-            });
+            return seconds(queue.abandon_s)
+                .filter(|limit| alone > *limit)
+                .map(|limit| format!("nobody asked about it for {} s while it waited", limit.as_secs()));
         }
         let limit = seconds(queue.timeout_s).filter(|limit| waited > *limit)?;
         Some(format!("it waited longer than {} s", limit.as_secs()))
@@ -152,19 +152,15 @@ impl Orchestrator {
                 }
                 let members = tables.members(&row.id);
                 let has = |role| members.iter().filter(|member| member.role == role).count();
-                let lacks = |wanted: u32, role| {
-                    wanted.saturating_sub(u32::try_from(has(role)).unwrap_or(u32::MAX))
-                };
+                let lacks =
+                    |wanted: u32, role| wanted.saturating_sub(u32::try_from(has(role)).unwrap_or(u32::MAX));
                 if row.phase != Phase::Stopping {
                     lack[0] = lack[0].saturating_add(lacks(row.gang.simulators, Role::Simulator));
                     lack[1] = lack[1].saturating_add(lacks(row.gang.trainers, Role::Trainer));
                 }
             }
             let idle = |role| u32::try_from(tables.idle(role)).unwrap_or(u32::MAX);
-            [
-                lack[0].saturating_sub(idle(Role::Simulator)),
-                lack[1].saturating_sub(idle(Role::Trainer)),
-            ]
+            [lack[0].saturating_sub(idle(Role::Simulator)), lack[1].saturating_sub(idle(Role::Trainer))]
         });
         self.inner.pools.demand(Role::Simulator, simulators);
         self.inner.pools.demand(Role::Trainer, trainers);
@@ -175,7 +171,9 @@ impl Orchestrator {
         let ended_before_ms = now_ms().saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
         let old: Vec<SessionId> = self.books().read(|tables| {
             let old = tables.sessions.values();
-            old.filter(|row| row.ended_ms != 0 && row.ended_ms < ended_before_ms).map(|row| row.id.clone()).collect()
+            old.filter(|row| row.ended_ms != 0 && row.ended_ms < ended_before_ms)
+                .map(|row| row.id.clone())
+                .collect()
         });
         if old.is_empty() {
             return;

@@ -43,10 +43,9 @@ impl Orchestrator {
             return now_ms;
         }
         let pulses = self.books().read(|tables| tables.members(&row.id));
-        let commanded = pulses
-            .iter()
-            .filter_map(|member| self.links().pulse(member.instance))
-            .map(|pulse| if pulse.heartbeat.client_connected { now_ms } else { pulse.heartbeat.last_command_ms });
+        let commanded = pulses.iter().filter_map(|member| self.links().pulse(member.instance)).map(|pulse| {
+            if pulse.heartbeat.client_connected { now_ms } else { pulse.heartbeat.last_command_ms }
+        });
         let commanded = commanded.max().unwrap_or(0).min(now_ms);
         live.touched_ms().max(presence.last_command_ms).max(commanded)
     }

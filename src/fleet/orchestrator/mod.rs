@@ -4,6 +4,7 @@ mod control;
 mod create;
 mod drain;
 mod keeper;
+mod life;
 mod options;
 mod route;
 mod sessions;
@@ -14,16 +15,20 @@ mod views;
 mod watch;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::task::JoinHandle;
 
 use super::books::Books;
+use super::control::Controls;
 use super::error::FleetError;
 use super::link::Links;
+use super::pool::Pools;
 use super::rows::EventRow;
 use super::session::house::House;
 use super::settings::FleetSettings;
+use super::signalling::Signalling;
+use super::sink::redis::RedisSink;
 
 pub use options::OrchestratorOptions;
 
@@ -37,7 +42,21 @@ pub struct Orchestrator {
 struct Inner {
     options: OrchestratorOptions,
     house: Arc<House>,
+    controls: Controls,
+    signalling: Signalling,
+    pools: Pools,
+    redis: Option<RedisSink>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the background tasks hold, so that they end with the last handle.
+#[derive(Debug, Clone)]
+struct WeakOrchestrator(Weak<Inner>);
+
+impl WeakOrchestrator {
+    fn upgrade(&self) -> Option<Orchestrator> {
+        self.0.upgrade().map(|inner| Orchestrator { inner })
+    }
 }
 
 /// A session's log from some point on: what is kept, then what comes. A reader that falls behind what is kept sees a
@@ -80,6 +99,24 @@ impl Orchestrator {
         &self.inner.house.links
     }
 
+    /// Driving: tokens, control websockets, control streams.
+    #[must_use]
+    pub fn controls(&self) -> &Controls {
+        &self.inner.controls
+    }
+
+    /// The meeting place of browsers and simulators that agree on pictures by WebRTC.
+    #[must_use]
+    pub fn signalling(&self) -> &Signalling {
+        &self.inner.signalling
+    }
+
+    /// Events for others, if a Redis is configured.
+    #[must_use]
+    pub fn redis(&self) -> Option<&RedisSink> {
+        self.inner.redis.as_ref()
+    }
+
     /// Who has what.
     #[must_use]
     pub fn books(&self) -> &Books {
@@ -88,6 +125,10 @@ impl Orchestrator {
 
     fn house(&self) -> &Arc<House> {
         &self.inner.house
+    }
+
+    fn downgrade(&self) -> WeakOrchestrator {
+        WeakOrchestrator(Arc::downgrade(&self.inner))
     }
 
     fn keep_task(&self, task: JoinHandle<()>) {

@@ -1,5 +1,7 @@
 //! What the books and the instances say goes to whom it concerns. Nothing here waits for a session.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -11,6 +13,7 @@ use crate::fleet::ledger::{Command, Notice};
 use crate::fleet::link::Report;
 use crate::fleet::rows::ended;
 use crate::fleet::session::wish::Wish;
+use crate::telemetry;
 
 /// Reports that are taken at once: one commit for all of them.
 const BATCH: usize = 64;
@@ -46,11 +49,24 @@ impl Orchestrator {
             Notice::Logged(row) => {
                 let Some(live) = self.house().live(&row.session) else { return };
                 live.tail.push(&row);
+                if let Some(redis) = self.redis() {
+                    redis.note(&row);
+                }
                 if let EventKind::Demonstration(demonstration) = row.kind {
                     drop(live.wishes.try_send(Wish::LearnFrom(demonstration.uri)));
                 }
             }
             Notice::Closed { session, .. } => self.closed(&session),
+        }
+    }
+
+    fn granted(&self, session: &SessionId) {
+        let row = self.books().read(|tables| {
+            tables.sessions.get(session).map(|row| (row.mode, row.granted_ms.saturating_sub(row.created_ms)))
+        });
+        if let Some((mode, took_ms)) = row {
+            let took = Duration::from_millis(u64::try_from(took_ms).unwrap_or(0));
+            telemetry::fleet::granted(mode.name(), took);
         }
     }
 
@@ -62,7 +78,8 @@ impl Orchestrator {
 
     /// Its log ends here, unless it went back to the queue. Its memory goes; who watches it still has it.
     fn closed(&self, session: &SessionId) {
-        let row = self.books().read(|tables| tables.sessions.get(session).map(|row| (row.phase, row.last_seq)));
+        let row =
+            self.books().read(|tables| tables.sessions.get(session).map(|row| (row.phase, row.last_seq)));
         let Some(live) = self.house().known(session) else { return };
         if let Some((phase, last_seq)) = row
             && ended(phase)

@@ -98,7 +98,8 @@ impl Orchestrator {
         })
     }
 
-    async fn last_checkpoint(&self, session: &SessionId) {
+    /// Asks a trainer to keep what it has before its session ends.
+    pub(super) async fn last_checkpoint(&self, session: &SessionId) {
         let stopping = Command::Advance {
             session: session.clone(),
             from: Vec::new(),

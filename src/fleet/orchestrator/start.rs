@@ -18,6 +18,8 @@ use crate::fleet::rows::Quota;
 use crate::fleet::session::house::{House, seconds};
 use crate::fleet::session::memo::Memos;
 use crate::fleet::settings::{FleetSettings, QuotaSettings};
+use crate::fleet::signalling::Signalling;
+use crate::fleet::sink::redis::RedisSink;
 use crate::fleet::snapshot::root::SnapshotRoot;
 use crate::fleet::store::SqliteStore;
 
@@ -54,7 +56,10 @@ impl Orchestrator {
             key_file: options.key_file.clone(),
         };
         let pools = Pools::start(&settings.pool, books.clone(), links.clone(), launch)?;
-        pools.rest(books.read(|tables| tables.drain_until_ms.is_some()));
+        let signalling = Signalling::new(books.clone());
+        let url = &settings.events.redis_url;
+        let sink = || RedisSink::start(url, books.clone(), options.public_url());
+        let redis = (!url.is_empty()).then(sink).transpose()?;
         let nucleus = settings.omniverse.as_ref().map_or("", |omniverse| omniverse.nucleus_url.as_str());
         let house = Arc::new(House::new(
             books,
@@ -64,7 +69,7 @@ impl Orchestrator {
             SnapshotRoot::new(options.folder(&settings.storage.snapshots, "snapshots"), nucleus),
             options.folder(&settings.storage.checkpoints, "checkpoints"),
         ));
-        let inner = Inner { options, house, controls, pools, tasks: Mutex::default() };
+        let inner = Inner { options, house, controls, signalling, pools, redis, tasks: Mutex::default() };
         let this = Self { inner: Arc::new(inner) };
         let adopted = this.adopt();
         this.keep_task(tokio::spawn(route::notices(this.downgrade(), notices)));
@@ -102,9 +107,8 @@ impl Orchestrator {
         self.drain(None, deadline, false).await?;
         let until = tokio::time::Instant::now() + deadline + Duration::from_secs(90);
         let held = || {
-            self.books().read(|tables| {
-                tables.instances.values().filter(|instance| instance.holder.is_some()).count()
-            })
+            self.books()
+                .read(|tables| tables.instances.values().filter(|instance| instance.holder.is_some()).count())
         };
         while held() > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -41,7 +41,8 @@ impl Orchestrator {
     pub fn session_of_training(&self, training_id: &str) -> Result<SessionView, FleetError> {
         let found = self.books().read(|tables| {
             let mut rows = tables.sessions.values();
-            rows.find(|row| !training_id.is_empty() && row.training_id == training_id).map(|row| row.id.clone())
+            rows.find(|row| !training_id.is_empty() && row.training_id == training_id)
+                .map(|row| row.id.clone())
         });
         self.session(&found.ok_or_else(|| FleetError::not_found("training", training_id))?)
     }
@@ -61,7 +62,8 @@ impl Orchestrator {
                 (filter.owner.is_empty() || row.owner == filter.owner)
                     && (filter.phases.is_empty() || filter.phases.contains(&row.phase))
                     && from.as_ref().is_none_or(|(ms, id)| {
-                        (std::cmp::Reverse(row.created_ms), row.id.as_str()) > (std::cmp::Reverse(*ms), id.as_str())
+                        (std::cmp::Reverse(row.created_ms), row.id.as_str())
+                            > (std::cmp::Reverse(*ms), id.as_str())
                     })
             };
             let mut keys: Vec<_> = tables
@@ -75,7 +77,8 @@ impl Orchestrator {
         });
         let more = rows.len() > size;
         rows.truncate(size);
-        let next_page_token = rows.last().filter(|_| more).map(|row| format!("{}:{}", row.created_ms, row.id));
+        let next_page_token =
+            rows.last().filter(|_| more).map(|row| format!("{}:{}", row.created_ms, row.id));
         let sessions = rows.into_iter().map(|row| self.view(row)).collect::<Result<_, _>>()?;
         Ok(SessionPage { sessions, next_page_token: next_page_token.unwrap_or_default() })
     }
@@ -108,7 +111,11 @@ impl Orchestrator {
             let first = members.iter().find(|row| row.role == Role::Simulator).map(|row| row.id);
             let control = first.and_then(|id| tables.controls.get(&(row.id.clone(), id)).cloned());
             let waits = row.queued_ms != 0 && !ended(row.phase);
-            let place = if waits { (tables.position(&row.id), tables.waiting_for(&row.id)) } else { Default::default() };
+            let place = if waits {
+                (tables.position(&row.id), tables.waiting_for(&row.id))
+            } else {
+                Default::default()
+            };
             (members, control, place.0, place.1)
         });
         let mut trainer = None;
@@ -118,7 +125,8 @@ impl Orchestrator {
             if view.row.role == Role::Trainer { trainer = Some(view) } else { simulators.push(view) }
         }
         let known = self.house().known(&row.id);
-        let memo = known.as_ref().map_or_else(|| self.house().memos.load(&row.id), |live| live.memo(Clone::clone));
+        let memo =
+            known.as_ref().map_or_else(|| self.house().memos.load(&row.id), |live| live.memo(Clone::clone));
         let presence = self.controls().presence(&row.id);
         let beats = simulators.iter().filter_map(|view| view.pulse.as_ref()).map(|pulse| &pulse.heartbeat);
         let commanded = beats.clone().map(|beat| beat.last_command_ms).max().unwrap_or(0);
@@ -127,8 +135,10 @@ impl Orchestrator {
             Some(live) if !ended(row.phase) => now.saturating_sub(self.last_life_ms(&row, live, now)).max(0),
             _ => 0,
         };
-        let held = control.filter(|lease| lease.expires_ms == 0 || lease.expires_ms > now).map(|lease| lease.holder);
-        let itself = if row.mode.trains() || !spec.policy.is_empty() { Controller::Policy } else { Controller::None };
+        let held =
+            control.filter(|lease| lease.expires_ms == 0 || lease.expires_ms > now).map(|lease| lease.holder);
+        let itself =
+            if row.mode.trains() || !spec.policy.is_empty() { Controller::Policy } else { Controller::None };
         let (http, id) = (self.public_url(), &row.id);
         let ws = websocket(http);
         Ok(SessionView {

@@ -14,7 +14,7 @@ use crate::fleet::event::EventKind;
 use crate::fleet::ids::SessionId;
 use crate::fleet::rows::EventRow;
 use crate::fleet::session::live::Live;
-use crate::proto::neuro::ext;
+use crate::telemetry::fleet::{Watching, watching};
 
 /// Events that are taken at once.
 const BATCH: usize = 64;
@@ -26,6 +26,7 @@ struct Reader {
     follow: watch::Receiver<Reach>,
     after: i64,
     taken: std::vec::IntoIter<EventRow>,
+    _counted: Watching,
 }
 
 impl Orchestrator {
@@ -38,12 +39,19 @@ impl Orchestrator {
         let follow = live.tail.follow();
         let last_seq = follow.borrow().last_seq;
         if resume_after < 0 || resume_after > last_seq {
-            let problem = format!("is {resume_after}; expected 0 to {last_seq}, the last event of session {session}");
+            let problem =
+                format!("is {resume_after}; expected 0 to {last_seq}, the last event of session {session}");
             return Err(FleetError::invalid("resume_after", problem));
         }
         live.tail.count(true);
-        let reader =
-            Reader { books: self.books().clone(), live, follow, after: resume_after, taken: Vec::new().into_iter() };
+        let reader = Reader {
+            books: self.books().clone(),
+            live,
+            follow,
+            after: resume_after,
+            taken: Vec::new().into_iter(),
+            _counted: watching(),
+        };
         Ok(stream::unfold(reader, |mut reader| async move {
             let row = reader.next().await?;
             Some((row, reader))
@@ -56,7 +64,7 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<EventRow, FleetError>> {
         loop {
             if let Some(row) = self.taken.next() {
-                self.after = row.seq;
+                self.after = if let EventKind::Gap(gap) = &row.kind { gap.upto } else { row.seq };
                 return Some(Ok(row));
             }
             let reach = *self.follow.borrow_and_update();
@@ -76,24 +84,9 @@ impl Reader {
                 Err(error) => return Some(Err(error)),
                 // The log is gone with its session.
                 Ok(rows) if rows.is_empty() => return None,
-                Ok(rows) => self.take_stored(rows),
+                Ok(rows) => self.taken = rows.into_iter(),
             }
         }
-    }
-
-    /// Rows of the store, with a gap in front when they begin later than the reader is.
-    fn take_stored(&mut self, mut rows: Vec<EventRow>) {
-        if let Some(first) = rows.first().filter(|first| first.seq > self.after + 1) {
-            let upto = first.seq - 1;
-            let gap = EventRow {
-                session: self.live.id.clone(),
-                seq: upto,
-                at_ms: first.at_ms,
-                kind: EventKind::Gap(ext::LogGap { upto }),
-            };
-            rows.insert(0, gap);
-        }
-        self.taken = rows.into_iter();
     }
 }
 

@@ -106,7 +106,8 @@ impl Members {
         }
         for (id, member) in self.all.iter().filter(|(id, _)| !here.contains(id)) {
             let stopping = member.stopping;
-            let doing = if stopping { Doing::Stopping } else { Doing::Starting(now.duration_since(member.since)) };
+            let doing =
+                if stopping { Doing::Stopping } else { Doing::Starting(now.duration_since(member.since)) };
             seen.push(Seen { instance: *id, doing });
         }
         self.idle_since.retain(|id, _| here.contains(id));
@@ -145,8 +146,10 @@ impl Members {
     /// The first free of `pool-1`, `pool-2`, ...
     pub(super) fn free_name(&self, pool: &str, rows: &[InstanceRow]) -> String {
         let here = rows.iter().filter(|row| row.condition != Condition::Lost).map(|row| row.name.as_str());
-        let taken: BTreeSet<&str> = here.chain(self.all.values().map(|member| member.name.as_str())).collect();
-        let free = (1_u32..).map(|number| format!("{pool}-{number}")).find(|name| !taken.contains(name.as_str()));
+        let taken: BTreeSet<&str> =
+            here.chain(self.all.values().map(|member| member.name.as_str())).collect();
+        let free =
+            (1_u32..).map(|number| format!("{pool}-{number}")).find(|name| !taken.contains(name.as_str()));
         free.unwrap_or_else(|| pool.to_owned())
     }
 }

@@ -93,7 +93,9 @@ impl Driver {
         }
         let (id, phase) = (&look.row.id, look.row.phase.as_str_name());
         let why = if look.row.reason.is_empty() { String::new() } else { format!(": {}", look.row.reason) };
-        Err(FleetError::Precondition(format!("session {id} is {phase}{why}; it must be READY, RUNNING or PAUSED")))
+        Err(FleetError::Precondition(format!(
+            "session {id} is {phase}{why}; it must be READY, RUNNING or PAUSED"
+        )))
     }
 
     /// Saves the memo; a disk that refuses costs a second loading after a restart, no more.
@@ -139,7 +141,7 @@ impl Driver {
         }
     }
 
-    async fn start(&mut self, real_time: bool, time_scale: f64) -> Result<(), FleetError> {
+    async fn start(&self, real_time: bool, time_scale: f64) -> Result<(), FleetError> {
         let look = self.look()?.ok_or_else(|| FleetError::not_found("session", &self.live.id))?;
         if !look.settled() && look.row.phase != Phase::Recovering {
             self.look_settled()?;
@@ -163,7 +165,7 @@ impl Driver {
         Ok(())
     }
 
-    async fn pause(&mut self) -> Result<(), FleetError> {
+    async fn pause(&self) -> Result<(), FleetError> {
         let look = self.look_settled()?;
         if look.row.phase == Phase::Paused {
             return Ok(());
@@ -179,19 +181,26 @@ impl Driver {
     }
 
     /// Environment 0 is asked first: what it refuses, nobody gets.
-    async fn update(&mut self, change: SceneChange) -> Result<Vec<String>, FleetError> {
+    async fn update(&self, change: SceneChange) -> Result<Vec<String>, FleetError> {
         let look = self.look_settled()?;
         if self.live.memo(|memo| memo.changes.len()) >= MOST_CHANGES {
             let message = format!("the scene of session {} was changed {MOST_CHANGES} times", self.live.id);
-            return Err(FleetError::Precondition(format!("{message}; no more are remembered: save and restore it")));
+            return Err(FleetError::Precondition(format!(
+                "{message}; no more are remembered: save and restore it"
+            )));
         }
         let update = ext::UpdateScene {
             add: change.add.iter().map(prost::Message::encode_to_vec).collect(),
             remove: change.remove,
-            robot_position: change.robot_position.map(|at| prost::Message::encode_to_vec(&at)).unwrap_or_default(),
+            robot_position: change
+                .robot_position
+                .map(|at| prost::Message::encode_to_vec(&at))
+                .unwrap_or_default(),
         };
-        let (first, others) =
-            look.simulators.split_first().ok_or_else(|| FleetError::Precondition("no simulator".to_owned()))?;
+        let (first, others) = look
+            .simulators
+            .split_first()
+            .ok_or_else(|| FleetError::Precondition("no simulator".to_owned()))?;
         let answer = self.order(first, Ask::Update(update.clone()), QUICK).await?;
         let paths = prim_paths(answer.get("prim_paths"));
         let answers = futures_util::future::join_all(

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::driver::Driver;
 use super::live::Live;
@@ -36,6 +37,7 @@ pub struct House {
     /// Where trainers keep checkpoints: a folder a session.
     pub checkpoints: PathBuf,
     lives: Mutex<HashMap<SessionId, Arc<Live>>>,
+    drivers: Mutex<JoinSet<()>>,
 }
 
 impl House {
@@ -49,7 +51,16 @@ impl House {
         snapshots: SnapshotRoot,
         checkpoints: PathBuf,
     ) -> Self {
-        Self { books, links, settings, memos, snapshots, checkpoints, lives: Mutex::default() }
+        Self {
+            books,
+            links,
+            settings,
+            memos,
+            snapshots,
+            checkpoints,
+            lives: Mutex::default(),
+            drivers: Mutex::default(),
+        }
     }
 
     /// What is in memory of a session; its driver is started when it needs one. `None` for one that nobody knows.
@@ -70,7 +81,10 @@ impl House {
         let live = Arc::new(Live::new(session.clone(), last_seq, ended(phase), memo, wishes));
         lives.insert(session.clone(), Arc::clone(&live));
         if !ended(phase) {
-            tokio::spawn(Driver::new(Arc::clone(self), Arc::clone(&live), heard).run());
+            let driver = Driver::new(Arc::clone(self), Arc::clone(&live), heard).run();
+            let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+            while drivers.try_join_next().is_some() {}
+            drivers.spawn(driver);
         }
         Some(live)
     }
@@ -84,6 +98,12 @@ impl House {
     /// Lets a session's memory go; who watches it still holds it.
     pub fn forget(&self, session: &SessionId) {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+    }
+
+    /// Ends every driver where it stands; the next start takes up what they left.
+    pub async fn end_drivers(&self) {
+        let mut drivers = std::mem::take(&mut *self.drivers.lock().unwrap_or_else(PoisonError::into_inner));
+        drivers.shutdown().await;
     }
 
     /// How long an instance may take to load a scene.

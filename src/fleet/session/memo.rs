@@ -55,6 +55,9 @@ pub struct Memo {
     /// Whether a trainer of this session ever worked: another one goes on from its checkpoints.
     #[prost(bool, tag = "10")]
     pub trained: bool,
+    /// Whether it starts from its snapshot without the trainer's part.
+    #[prost(bool, tag = "11")]
+    pub without_checkpoint: bool,
 }
 
 impl Memo {

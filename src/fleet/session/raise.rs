@@ -156,9 +156,10 @@ impl Driver {
     async fn give_up(&mut self, seat: &Seat, error: FleetError) -> Result<Next, FleetError> {
         // Lost or taken away meanwhile: the books know more than this driver did.
         let still = self.look()?.is_some_and(|now| {
-            now.simulators.iter().chain(&now.trainer).any(|member| {
-                member.instance == seat.instance && member.fence == seat.fence
-            })
+            now.simulators
+                .iter()
+                .chain(&now.trainer)
+                .any(|member| member.instance == seat.instance && member.fence == seat.fence)
         });
         if !still {
             return Ok(Next::Again);
@@ -181,7 +182,8 @@ impl Driver {
         self.house.books.apply(Command::Repair(self.live.id.clone())).await?;
         let limit = seconds(self.house.settings.sessions.recovery_s);
         if let Some(limit) = limit.filter(|limit| since.elapsed() >= *limit) {
-            let reason = format!("it lost {} and nothing came free within {} s", look.missing(), limit.as_secs());
+            let reason =
+                format!("it lost {} and nothing came free within {} s", look.missing(), limit.as_secs());
             self.close(Phase::Failed, reason).await?;
             return Ok(Next::Again);
         }

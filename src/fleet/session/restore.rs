@@ -41,12 +41,11 @@ impl Driver {
         self.order(seat, Ask::Restore(restore), SAVING).await.map(|_| ())
     }
 
-    pub(super) async fn restore(&mut self, wish: RestoreWish) -> Result<(), FleetError> {
+    pub(super) async fn restore(&self, wish: RestoreWish) -> Result<(), FleetError> {
         let look = self.look_settled()?;
         let RestoreWish { folder, manifest, checkpoint } = wish;
         let changes = manifest.changes()?;
-        let restored =
-            look.simulators.iter().map(|seat| self.restore_scene(seat, &manifest, &folder));
+        let restored = look.simulators.iter().map(|seat| self.restore_scene(seat, &manifest, &folder));
         futures_util::future::join_all(restored).await.into_iter().collect::<Result<Vec<()>, _>>()?;
         self.live.edit(|memo| memo.changes = changes);
         self.keep();

@@ -16,7 +16,7 @@ use crate::fleet::snapshot::manifest::{self, Manifest};
 use crate::proto::neuro::ext;
 
 impl Driver {
-    pub(super) async fn save(&mut self, wish: SaveWish) -> Result<SnapshotRow, FleetError> {
+    pub(super) async fn save(&self, wish: SaveWish) -> Result<SnapshotRow, FleetError> {
         let look = self.look_settled()?;
         let partial = partial(&wish.folder);
         make(&partial, self.house.snapshots.path())?;
@@ -105,7 +105,10 @@ fn write(
         manifest.checkpoint = manifest::describe_all(from, IN_SNAPSHOT)?;
         if manifest.checkpoint.is_empty() {
             let folder = from.join(IN_SNAPSHOT);
-            return Err(FleetError::Precondition(format!("the trainer wrote nothing to {}", folder.display())));
+            return Err(FleetError::Precondition(format!(
+                "the trainer wrote nothing to {}",
+                folder.display()
+            )));
         }
     }
     let text = manifest.write(from)?;

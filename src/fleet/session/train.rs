@@ -20,7 +20,7 @@ use crate::proto::neuro::ext;
 impl Driver {
     /// Gives a trainer its work: from the beginning, from a snapshot, or from where the last one left its checkpoints.
     pub(super) async fn train(
-        &mut self,
+        &self,
         look: &Look,
         trainer: &Seat,
         snapshot: Option<(&Manifest, &Path)>,
@@ -28,7 +28,10 @@ impl Driver {
         let folder = self.house.checkpoints.join(look.row.id.as_str());
         std::fs::create_dir_all(&folder)
             .map_err(|error| FleetError::Internal(format!("{}: {error}", folder.display())))?;
-        let saved = snapshot.and_then(|(manifest, folder)| checkpoint::of_snapshot(manifest, folder));
+        let without = self.live.memo(|memo| memo.without_checkpoint);
+        let saved = snapshot
+            .filter(|_| !without)
+            .and_then(|(manifest, folder)| checkpoint::of_snapshot(manifest, folder));
         let trained = self.live.memo(|memo| memo.trained);
         let restore_from = match saved {
             Some(uri) => uri,
@@ -37,7 +40,12 @@ impl Driver {
         };
         let demonstrations = if look.spec.human_demo { self.demonstrations() } else { Vec::new() };
         let work = ext::Train {
-            training_config: look.spec.training.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default(),
+            training_config: look
+                .spec
+                .training
+                .as_ref()
+                .map(prost::Message::encode_to_vec)
+                .unwrap_or_default(),
             zmq_endpoints: look.simulators.iter().map(|seat| seat.zmq_endpoint.clone()).collect(),
             restore_from,
             session_id: look.row.id.to_string(),
@@ -64,7 +72,7 @@ impl Driver {
 
     /// The trainer is done. A hybrid session that a person drives stays until the person lets go.
     pub(super) async fn training_ended(
-        &mut self,
+        &self,
         from: InstanceId,
         end: ext::TrainingEnd,
     ) -> Result<(), FleetError> {
@@ -90,7 +98,10 @@ impl Driver {
     /// Training is over: the session ends, and what it held is free. Its result stays.
     pub(super) async fn finish(&self, end: &ext::TrainingEnd) -> Result<(), FleetError> {
         let (phase, reason) = if end.success {
-            (Phase::Completed, format!("training completed with an average reward of {:.1}", end.final_reward))
+            (
+                Phase::Completed,
+                format!("training completed with an average reward of {:.1}", end.final_reward),
+            )
         } else if end.error.is_empty() {
             (Phase::Failed, "training failed; the trainer did not say why".to_owned())
         } else {
@@ -100,7 +111,7 @@ impl Driver {
     }
 
     /// Asks the trainer to stop and to keep what it has; then the session ends. What was learned can be asked for.
-    pub(super) async fn stop_training(&mut self, save: bool) -> Result<String, FleetError> {
+    pub(super) async fn stop_training(&self, save: bool) -> Result<String, FleetError> {
         let look = self.look_settled()?;
         let Some(trainer) = look.trainer.as_ref() else {
             return Err(FleetError::Precondition(format!("session {} trains nothing", look.row.id)));
@@ -117,7 +128,9 @@ impl Driver {
         let end = ext::TrainingEnd {
             error: "stopped on request".to_owned(),
             checkpoint_uri: kept.clone(),
-            final_reward: self.live.memo(|memo| memo.progress.as_ref().map_or(0.0, |last| last.average_reward)),
+            final_reward: self
+                .live
+                .memo(|memo| memo.progress.as_ref().map_or(0.0, |last| last.average_reward)),
             ..ext::TrainingEnd::default()
         };
         let (session, events) = (look.row.id.clone(), vec![EventKind::TrainingEnd(end.clone())]);
