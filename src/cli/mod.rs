@@ -2,6 +2,7 @@
 
 mod config;
 mod exit;
+mod fleet;
 mod model;
 mod openapi;
 mod options;
@@ -44,10 +45,12 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Draw scenes for other programs, as a NuRec service does.
     Render(render::RenderArgs),
+    /// Look at a running orchestrator.
+    Fleet(fleet::FleetArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Print the OpenAPI document.
-    Openapi,
+    Openapi(openapi::OpenapiArgs),
 }
 
 /// Runs a command to its end.
@@ -62,7 +65,8 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Config(args) => config::run(&args),
-        Command::Openapi => openapi::run(),
+        Command::Openapi(args) => openapi::run(&args),
     }
 }
