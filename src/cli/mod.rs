@@ -1,11 +1,13 @@
 //! The command line: one file a sub-command. Only here and in `main` is `anyhow` used.
 
 mod config;
+mod driver;
 mod exit;
 mod fleet;
 mod model;
 mod openapi;
 mod options;
+mod orchestrate;
 mod output;
 mod predict;
 mod render;
@@ -47,6 +49,8 @@ enum Command {
     Render(render::RenderArgs),
     /// Look at a running orchestrator.
     Fleet(fleet::FleetArgs),
+    /// Run sessions over pools of simulators and trainers.
+    Orchestrate(orchestrate::OrchestrateArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Print the OpenAPI document.
@@ -66,6 +70,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Fleet(args) => fleet::run(&args),
+        Command::Orchestrate(args) => orchestrate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi(args) => openapi::run(&args),
     }

@@ -5,12 +5,15 @@
 //!                           |          \
 //!                        session/       control/   what a session's life asks of its instances; who drives
 //!                           |             |
-//!   writer -> ledger      link/  <-  Attach streams, REST polls
+//!   books  -> ledger      link/  <-  Attach streams, REST polls
 //!     |  (pure books)       |
 //!   store (SQLite)        backend/   processes, static lists, Slurm, Ray: they only provide instances
 //! ```
 
 pub mod access;
+pub mod backend;
+pub mod books;
+pub mod control;
 pub mod error;
 pub mod event;
 pub mod gpu;
@@ -18,10 +21,16 @@ pub mod ids;
 pub mod ledger;
 pub mod link;
 pub mod orchestrator;
+pub mod pool;
 pub mod request;
 pub mod rows;
+pub mod session;
 pub mod settings;
+pub mod signalling;
+pub mod sink;
+pub mod snapshot;
 pub mod spec;
+pub mod store;
 pub mod validate;
 pub mod view;
 

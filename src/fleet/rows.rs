@@ -78,6 +78,8 @@ pub struct Holder {
     pub session: SessionId,
     /// Which environment of the session it is; 0 for the trainer and for the only simulator.
     pub env_index: u32,
+    /// Since when, Unix ms: GPU time counts from here.
+    pub since_ms: i64,
 }
 
 /// An instance.

@@ -1,8 +1,25 @@
 //! The books: who has what. Pure and single-threaded: a [`Command`] and the time go in, row changes and an answer come
 //! out. Nothing here reads a clock, a disk or a socket, so the rules can be tested a million steps at a time; the
-//! writer (`fleet::writer`) makes the changes durable before anybody hears of them.
+//! writer (`fleet::books`) makes the changes durable before anybody hears of them.
+
+mod control;
+mod gang;
+mod instances;
+mod member;
+mod open;
+mod owners;
+mod queue;
+mod schedule;
+mod sessions;
+mod tables;
+mod transact;
+mod usage;
 
 use std::time::Duration;
+
+pub use owners::Charge;
+pub use tables::Tables;
+pub use transact::Ledger;
 
 use super::error::FleetError;
 use super::event::EventKind;
@@ -80,15 +97,23 @@ pub enum Command {
         /// Why: a sentence for the event log.
         reason: String,
     },
+    /// Take it from its session, which is given another, without doubting that it is there: the end of a drain.
+    Evict {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        reason: String,
+    },
     /// It was stopped on purpose and is nobody's: forget it. Refused while held.
     Forget(InstanceId),
     /// Make, find or upgrade a session. The same id with the same hash finds; a manual session with a training or
     /// hybrid request of the same owner is upgraded (its simulator stays environment 0, fence raised); anything else
     /// that exists is a conflict.
     Open(OpenSession),
-    /// A granted session waits for nobody any more in the queue: drop it (it was abandoned or timed out).
+    /// Nobody waits for a queued session any more: it is stopped. One that waits for its upgrade stays what it was
+    /// before, a manual session.
     Abandon {
-        /// Which; refused unless it is queued.
+        /// Which; refused unless it waits.
         session: SessionId,
         /// Why.
         reason: String,
@@ -115,7 +140,8 @@ pub enum Command {
         /// Whether a preempted session goes back to the queue, from this snapshot (empty: from the beginning).
         requeue_from: Option<String>,
     },
-    /// A session that misses members (lost ones) is given others of the same kind, if they are free.
+    /// A session that misses members (lost ones) is given others of the same kind, if they are free. The books try it
+    /// by themselves at the loss and whenever something comes free; asking is never wrong.
     Repair(SessionId),
     /// Entries for a session's log: progress, demonstrations, training ends.
     Record {
@@ -168,6 +194,11 @@ pub enum Command {
         /// A snapshot id; empty for none.
         snapshot: String,
     },
+    /// Sessions that ended before then go, with their logs. Snapshots and demonstrations stay.
+    Prune {
+        /// Unix ms.
+        ended_before_ms: i64,
+    },
     /// Look at the queue, and account GPU time: sent about once a second.
     Tick,
 }
@@ -206,7 +237,7 @@ pub enum Outcome {
     },
     /// The session waits.
     Queued {
-        /// From 1.
+        /// From 1; 0 for a session that waits for replacements of lost members, which come before the queue.
         position: u32,
         /// What it waits for: `2 simulators`, `quota: 3 sessions`.
         waiting_for: String,
@@ -222,11 +253,11 @@ pub enum Outcome {
 /// What others must hear of after the commit, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
-    /// A session that waited (or was upgraded, or repaired) has (new) members: drive it.
+    /// A session has (new) members: drive it. Sent for every grant: at once, after waiting, of an upgrade, of a repair.
     Granted {
         /// Which.
         session: SessionId,
-        /// The new ones only.
+        /// The new ones, and environment 0 of an upgraded session, which goes on under a new fence.
         members: Vec<Member>,
         /// Whether the session is being repaired: the trainer hears of replaced environments.
         repair: bool,
@@ -269,6 +300,25 @@ pub enum Change {
     Control(ControlRow),
     /// Nobody: the session ended.
     ControlGone(SessionId),
+    /// A session that ended long ago, with its log.
+    SessionGone(SessionId),
+    /// Events up to this number were dropped from the front of a log.
+    EventsGone {
+        /// Whose.
+        session: SessionId,
+        /// The last one that is gone.
+        upto: i64,
+    },
+    /// The whole fleet drains, or no longer does: instances that register meanwhile drain too.
+    Fleet {
+        /// Until when sessions may stay, Unix ms.
+        drain_until_ms: Option<i64>,
+    },
+    /// GPU time is accounted up to then.
+    Accounted {
+        /// Unix ms.
+        at_ms: i64,
+    },
     /// Limits of an owner.
     Quota {
         /// Who.

@@ -1,14 +1,31 @@
 //! How orders reach an instance, and what it says back, whether it holds a stream open ([`attach`]) or is polled over
 //! REST ([`rest`]). Keeps the lease clock: an instance that is silent for `lease` is lost.
+//!
+//! Every instance has one task here ([`line`]) that owns its stream, its unanswered orders and its clock, so nothing is
+//! locked while the books are written and one noisy instance slows only itself.
+
+pub mod answer;
+pub mod attach;
+pub mod hello;
+mod line;
+mod outbox;
+mod pending;
+pub mod registry;
+pub mod rest;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 
 use super::error::FleetError;
 use super::ids::{Fence, InstanceId};
 use crate::proto::neuro::ext;
+
+pub use attach::{Attachment, Inbox};
+pub use registry::Links;
 
 /// What is asked of an instance; the wire's own form.
 pub type Ask = ext::order::O;
@@ -41,4 +58,28 @@ pub enum Report {
     Progress(InstanceId, ext::Progress),
     /// A trainer is done.
     TrainingEnd(InstanceId, ext::TrainingEnd),
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What an order is called in messages.
+const fn ask_name(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Load(_) => "load",
+        Ask::Start(_) => "start",
+        Ask::Stop(_) => "stop",
+        Ask::Controller(_) => "controller",
+        Ask::Snapshot(_) => "snapshot",
+        Ask::Train(_) => "train",
+        Ask::Accepted(_) => "accepted",
+        Ask::Terminate(_) => "terminate",
+        Ask::Update(_) => "update",
+        Ask::Pause(_) => "pause",
+        Ask::ReplaceEnv(_) => "replace_env",
+        Ask::Restore(_) => "restore",
+        Ask::LearnFrom(_) => "learn_from",
+    }
 }

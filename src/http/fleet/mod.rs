@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod caller;
+pub mod control;
 pub mod control_mode;
 pub mod demonstrations;
 pub mod event_json;
@@ -23,6 +24,7 @@ pub mod request_json;
 pub mod router;
 pub mod session_json;
 pub mod sessions;
+pub mod signalling;
 pub mod snapshots;
 pub mod state;
 pub mod words;

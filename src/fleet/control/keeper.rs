@@ -1,0 +1,541 @@
+//! Decides who drives one environment: one task, one request at a time, so that two takeovers never interleave. Every
+//! change is a row of the books before anybody hears of it, and the simulator is told before the driver is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::house::House;
+use super::lease::Lease;
+use super::look::Place;
+use super::recording::Recording;
+use super::seat::{Seat, SeatKey};
+use super::wheel::{Need, Wheel, now_ms};
+use crate::fleet::error::FleetError;
+use crate::fleet::ids::{Fence, InstanceId};
+use crate::fleet::ledger::{Command, Outcome};
+use crate::fleet::rows::{ControlRow, ended};
+use crate::fleet::spec::Mode;
+use crate::instance::contract::{ToRobot, Velocity};
+use crate::proto::neuro::ext::{self, Controller};
+
+/// The books and the clock are looked at so often.
+const TICK: Duration = Duration::from_millis(200);
+/// For an order to the simulator.
+const ORDER_TIME: Duration = Duration::from_secs(5);
+/// After a takeover on a seat's behalf that failed.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A takeover.
+#[derive(Debug)]
+pub(super) struct TakeSeat {
+    pub user: String,
+    pub key: Option<SeatKey>,
+    /// The stream that is to drive; `None`: the lease waits for one.
+    pub seat: Option<u64>,
+    /// Zero for the default.
+    pub ttl: Duration,
+    pub force: bool,
+    pub record: Option<bool>,
+}
+
+/// What is asked of a keeper.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Sit(Seat, oneshot::Sender<Lease>),
+    Take(TakeSeat, oneshot::Sender<Result<ControlRow, FleetError>>),
+    /// The key is that of the token which the taker was given afterwards.
+    Bind(Fence, SeatKey),
+    Renew {
+        fence: Fence,
+        ttl: Duration,
+        reply: oneshot::Sender<Result<ControlRow, FleetError>>,
+    },
+    Release {
+        fence: Fence,
+        resume: bool,
+        reply: oneshot::Sender<Result<String, FleetError>>,
+    },
+    GiveBack {
+        seat: u64,
+        resume: bool,
+        reply: oneshot::Sender<Result<String, FleetError>>,
+    },
+}
+
+pub(super) struct Keeper {
+    wheel: Arc<Wheel>,
+    house: Arc<House>,
+    asks: mpsc::Receiver<Ask>,
+    seats: Vec<Seat>,
+    /// Of the person who holds the lease.
+    key: Option<SeatKey>,
+    ttl: Duration,
+    record: bool,
+    /// A person gave the robot back to nobody: the policy waits until it is told to go on.
+    hands_off: bool,
+    adopted: bool,
+    line_times: u64,
+    recording: Option<Recording>,
+    recording_need: Option<Need>,
+    autopilot: Option<JoinHandle<()>>,
+    try_again: Instant,
+}
+
+impl Keeper {
+    pub fn new(wheel: Arc<Wheel>, house: Arc<House>, asks: mpsc::Receiver<Ask>) -> Self {
+        let ttl = house.ttl(Duration::ZERO);
+        Self {
+            wheel,
+            house,
+            asks,
+            seats: Vec::new(),
+            key: None,
+            ttl,
+            record: false,
+            hands_off: false,
+            adopted: false,
+            line_times: 0,
+            recording: None,
+            recording_need: None,
+            autopilot: None,
+            try_again: Instant::now(),
+        }
+    }
+
+    /// Until the session is over.
+    pub async fn run(mut self) {
+        loop {
+            if !self.settle().await {
+                break;
+            }
+            let wheel = Arc::clone(&self.wheel);
+            tokio::select! {
+                ask = self.asks.recv() => match ask {
+                    Some(ask) => self.hear(ask).await,
+                    None => break,
+                },
+                () = wheel.wake.notified() => {}
+                () = sleep(TICK) => {}
+            }
+        }
+        self.asks.close();
+        if let Some(autopilot) = self.autopilot.take() {
+            autopilot.abort();
+        }
+        self.wheel.lease.send_modify(|lease| {
+            lease.ended = true;
+            lease.driver = None;
+        });
+        self.finish_recording().await;
+        self.wheel.work.notify_one();
+    }
+
+    fn place(&self) -> Option<Place> {
+        Place::of(&self.house.books, &self.wheel.session, self.wheel.env)
+    }
+
+    async fn hear(&mut self, ask: Ask) {
+        // A reply that nobody waits for any more is no fault.
+        match ask {
+            Ask::Sit(seat, reply) => {
+                self.sit(seat).await;
+                drop(reply.send(self.wheel.lease.borrow().clone()));
+            }
+            Ask::Take(take, reply) => drop(reply.send(self.take(take).await)),
+            Ask::Bind(fence, key) => {
+                if self.wheel.lease.borrow().fence == fence {
+                    self.key = Some(key);
+                }
+            }
+            Ask::Renew { fence, ttl, reply } => drop(reply.send(self.renew(fence, ttl).await)),
+            Ask::Release { fence, resume, reply } => drop(reply.send(self.release(fence, resume).await)),
+            Ask::GiveBack { seat, resume, reply } => {
+                let lease = self.wheel.lease.borrow().clone();
+                drop(reply.send(if lease.is_driven_by(seat, now_ms()) {
+                    self.release(lease.fence, resume).await
+                } else if resume && self.hands_off && !lease.is_human(now_ms()) {
+                    self.resume().await.map(|()| String::new())
+                } else {
+                    Err(FleetError::Precondition("you do not drive this simulator".to_owned()))
+                }));
+            }
+        }
+    }
+
+    /// Brings what is published in line with the books, the clock and the seats. `false`: the session is over.
+    async fn settle(&mut self) -> bool {
+        let Some(place) = self.place().filter(|place| !ended(place.phase)) else { return false };
+        self.adopt(&place);
+        self.sweep().await;
+        self.wheel.lease.send_if_modified(|lease| {
+            let changed = lease.phase != place.phase;
+            lease.phase = place.phase;
+            changed
+        });
+        self.follow(&place).await;
+        self.keep(&place).await;
+        if Instant::now() >= self.try_again {
+            self.promote(&place).await;
+            self.engage(&place).await;
+        }
+        self.tend_recording(&place).await;
+        true
+    }
+
+    /// After a restart: the lease that the books hold goes on.
+    fn adopt(&mut self, place: &Place) {
+        let Some(robot) = &place.robot else { return };
+        if self.adopted {
+            return;
+        }
+        self.adopted = true;
+        self.hands_off = place.control.as_ref().is_some_and(|row| row.holder == Controller::None);
+        self.wheel.lease.send_modify(|lease| match &place.control {
+            Some(row) => lease.take_over(row),
+            None => {
+                lease.instance = Some(robot.id);
+                if place.mode.trains() {
+                    lease.holder = Controller::Policy;
+                }
+            }
+        });
+    }
+
+    /// Notices people who went.
+    async fn sweep(&mut self) {
+        let lease = self.wheel.lease.borrow().clone();
+        let mut goodbye = false;
+        self.seats.retain(|seat| {
+            if !seat.taken() && lease.driver == Some(seat.id) {
+                goodbye = seat.said_goodbye();
+                self.wheel.lease.send_modify(|lease| lease.driver = None);
+            }
+            seat.taken()
+        });
+        if goodbye && let Err(error) = self.end(true).await {
+            tracing::warn!(session = %self.wheel.session, "control could not be given back: {error}");
+        }
+    }
+
+    /// The environment runs on another simulator now, or the line was opened anew: it has to hear who drives.
+    async fn follow(&mut self, place: &Place) {
+        let Some(robot) = place.robot.as_ref().filter(|robot| robot.present && place.active()) else {
+            return;
+        };
+        let lease = self.wheel.lease.borrow().clone();
+        let times = self.wheel.line.borrow().times;
+        // The books let go of a lost simulator, also when the same one comes back.
+        let let_go = place.control.as_ref().is_some_and(|row| row.fence > lease.fence);
+        if lease.instance != Some(robot.id) || let_go {
+            self.finish_recording().await;
+            self.wheel.forget_command();
+            let human = lease.is_human(now_ms());
+            self.wheel.lease.send_modify(|lease| {
+                lease.instance = Some(robot.id);
+                lease.fence = place.control.as_ref().map_or(Fence(0), |row| row.fence);
+            });
+            let (holder, user) =
+                if human { (Controller::Human, lease.user.as_str()) } else { (lease.holder, "") };
+            if !matches!(holder, Controller::Human | Controller::Policy) {
+                return;
+            }
+            if let Err(error) = self.set(holder, user, lease.expires_ms, false).await {
+                tracing::warn!(session = %self.wheel.session, "control was lost with the simulator: {error}");
+                self.wheel.lease.send_modify(|lease| lease.holder = Controller::None);
+                return;
+            }
+            self.line_times = times;
+            self.order_or_warn(holder, user).await;
+            if human {
+                self.wheel.lease.send_modify(|now| now.driver = lease.driver);
+                self.start_recording(place);
+            }
+        } else if times != self.line_times {
+            self.line_times = times;
+            if times > 1 && matches!(lease.holder, Controller::Human | Controller::Policy) {
+                self.order_or_warn(lease.holder, &lease.user).await;
+            }
+        }
+    }
+
+    /// Renews the lease of a person who is there, ends that of one who is not.
+    async fn keep(&mut self, place: &Place) {
+        let lease = self.wheel.lease.borrow().clone();
+        if lease.holder != Controller::Human {
+            return;
+        }
+        if lease.expired(now_ms()) {
+            tracing::info!(session = %self.wheel.session, user = %lease.user, "the control lease ran out");
+            if !place.active() || place.robot.is_none() {
+                self.wheel.lease.send_modify(|lease| lease.driver = None);
+            } else if let Err(error) = self.end(true).await {
+                tracing::warn!(session = %self.wheel.session, "control could not be given back: {error}");
+            }
+            return;
+        }
+        let half = i64::try_from(self.ttl.as_millis() / 2).unwrap_or(i64::MAX);
+        if lease.driver.is_some() && lease.expires_ms != 0 && lease.expires_ms - now_ms() < half {
+            let expires = later(self.ttl);
+            if let Err(error) = self.set(Controller::Human, &lease.user, expires, true).await {
+                tracing::warn!(session = %self.wheel.session, "the control lease could not be renewed: {error}");
+            }
+        }
+    }
+
+    /// In a manual session without a policy, whoever is there first drives.
+    async fn promote(&mut self, place: &Place) {
+        let lease = self.wheel.lease.borrow().clone();
+        let free = place.mode == Mode::Manual && place.policy.is_empty() && lease.holder != Controller::Human;
+        if !free || !place.active() || place.robot.is_none() {
+            return;
+        }
+        let Some(first) = self.seats.iter().find(|seat| seat.taken() && seat.wants()) else { return };
+        let take = TakeSeat {
+            user: first.who.user.clone(),
+            key: first.who.key,
+            seat: Some(first.id),
+            ttl: Duration::ZERO,
+            force: false,
+            record: None,
+        };
+        if let Err(error) = self.take(take).await {
+            tracing::debug!(session = %self.wheel.session, "nobody drives yet: {error}");
+            self.try_again = Instant::now() + AGAIN_AFTER;
+        }
+    }
+
+    /// The session's policy drives when nobody else does.
+    async fn engage(&mut self, place: &Place) {
+        let lease = self.wheel.lease.borrow().clone();
+        let wanted = place.mode == Mode::Manual && !place.policy.is_empty();
+        if !wanted || !place.active() || self.hands_off || place.robot.is_none() {
+            return;
+        }
+        if !matches!(lease.holder, Controller::Human | Controller::Policy)
+            && let Err(error) = self.engage_policy().await
+        {
+            tracing::debug!(session = %self.wheel.session, "the policy does not drive yet: {error}");
+            self.try_again = Instant::now() + AGAIN_AFTER;
+            return;
+        }
+        if self.autopilot.as_ref().is_none_or(JoinHandle::is_finished) {
+            let pilot =
+                super::autopilot::run(Arc::clone(&self.wheel), Arc::clone(&self.house), place.clone());
+            self.autopilot = Some(tokio::spawn(pilot));
+        }
+    }
+
+    async fn engage_policy(&mut self) -> Result<(), FleetError> {
+        self.set(Controller::Policy, "", 0, false).await?;
+        self.order(Controller::Policy, "").await
+    }
+
+    async fn resume(&mut self) -> Result<(), FleetError> {
+        self.hands_off = false;
+        if self.place().is_some_and(|place| place.drives_itself()) {
+            self.engage_policy().await?;
+        }
+        Ok(())
+    }
+
+    async fn sit(&mut self, seat: Seat) {
+        let lease = self.wheel.lease.borrow().clone();
+        // Whoever comes back with the same token goes on driving, though the connection before may not have noticed yet
+        // that it is broken. After a restart only the name is known.
+        let same_key = self.key.is_some() && self.key == seat.who.key;
+        let same_user = lease.driver.is_none() && lease.user == seat.who.user;
+        if lease.is_human(now_ms()) && seat.who.may_drive && (same_key || same_user) && seat.wants() {
+            self.key = self.key.or(seat.who.key);
+            self.wheel.lease.send_modify(|lease| lease.driver = Some(seat.id));
+        }
+        self.seats.push(seat);
+        self.try_again = Instant::now();
+        if let Some(place) = self.place() {
+            self.promote(&place).await;
+        }
+    }
+
+    async fn take(&mut self, take: TakeSeat) -> Result<ControlRow, FleetError> {
+        let place = self.place().ok_or_else(|| FleetError::not_found("session", &self.wheel.session))?;
+        if place.mode == Mode::Training {
+            let message = "the session trains without people: a hybrid session can be taken over";
+            return Err(FleetError::Precondition(message.to_owned()));
+        }
+        if !place.active() || place.robot.is_none() {
+            let phase = place.phase.as_str_name();
+            return Err(FleetError::Precondition(format!("the session is {phase}: nothing to drive yet")));
+        }
+        let now = now_ms();
+        let lease = self.wheel.lease.borrow().clone();
+        let ttl = self.house.ttl(take.ttl);
+        if lease.is_human(now) {
+            let same_key = take.key.is_some() && take.key == self.key;
+            let same_user = take.user == lease.user && (lease.driver.is_none() || take.seat.is_none());
+            let same_seat = take.seat.is_some() && take.seat == lease.driver;
+            if same_key || same_user || same_seat {
+                let row = self.set(Controller::Human, &lease.user, later(ttl), true).await?;
+                self.ttl = ttl;
+                self.key = self.key.or(take.key);
+                if let Some(seat) = take.seat {
+                    self.wheel.lease.send_modify(|lease| lease.driver = Some(seat));
+                }
+                return Ok(row);
+            }
+            if !take.force {
+                let (user, left) = (&lease.user, (lease.expires_ms - now).max(0));
+                let message =
+                    format!("{user:?} drives, for at least {left} ms more: wait, or take over by force");
+                return Err(FleetError::Precondition(message));
+            }
+        }
+        self.finish_recording().await;
+        // From here on the driver before is cut off: its fence is not the one in force.
+        let row = self.set(Controller::Human, &take.user, later(ttl), false).await?;
+        self.wheel.forget_command();
+        if let Err(error) = self.order(Controller::Human, &take.user).await {
+            let back =
+                if place.drives_itself() && !self.hands_off { Controller::Policy } else { Controller::None };
+            drop(self.set(back, "", 0, false).await);
+            return Err(error);
+        }
+        self.ttl = ttl;
+        self.key = take.key;
+        self.record = take.record.unwrap_or(place.human_demo && place.mode == Mode::Hybrid);
+        self.wheel.lease.send_modify(|lease| lease.driver = take.seat);
+        self.start_recording(&place);
+        Ok(row)
+    }
+
+    async fn renew(&mut self, fence: Fence, ttl: Duration) -> Result<ControlRow, FleetError> {
+        let lease = self.held_under(fence)?;
+        let ttl = self.house.ttl(ttl);
+        let row = self.set(Controller::Human, &lease.user, later(ttl), true).await?;
+        self.ttl = ttl;
+        Ok(row)
+    }
+
+    async fn release(&mut self, fence: Fence, resume: bool) -> Result<String, FleetError> {
+        self.held_under(fence)?;
+        self.end(resume).await
+    }
+
+    fn held_under(&self, fence: Fence) -> Result<Lease, FleetError> {
+        let lease = self.wheel.lease.borrow().clone();
+        if lease.fence != fence {
+            let what = format!("control of session {}", self.wheel.session);
+            return Err(FleetError::Stale { what, given: fence, current: lease.fence });
+        }
+        if !lease.is_human(now_ms()) {
+            return Err(FleetError::Precondition("the control lease has ended".to_owned()));
+        }
+        Ok(lease)
+    }
+
+    /// Ends a person's lease: the robot stands still, then what drove before drives again, or nobody. The
+    /// demonstration's id.
+    async fn end(&mut self, resume: bool) -> Result<String, FleetError> {
+        let place = self.place().ok_or_else(|| FleetError::not_found("session", &self.wheel.session))?;
+        let next = if resume && place.drives_itself() { Controller::Policy } else { Controller::None };
+        self.hands_off = !resume;
+        let row = self.set(next, "", 0, false).await?;
+        self.key = None;
+        self.wheel.lease.send_modify(|lease| lease.driver = None);
+        self.wheel.forget_command();
+        self.wheel.put(row.fence, ToRobot::RobotControl { velocity: Velocity::default() }, false);
+        self.order_or_warn(next, "").await;
+        Ok(self.finish_recording().await)
+    }
+
+    /// Writes the books, then publishes.
+    async fn set(
+        &self,
+        holder: Controller,
+        user: &str,
+        expires_ms: i64,
+        renew: bool,
+    ) -> Result<ControlRow, FleetError> {
+        let lease = self.wheel.lease.borrow().clone();
+        let instance = lease.instance.ok_or_else(no_robot)?;
+        let command = Command::SetControl {
+            session: self.wheel.session.clone(),
+            instance,
+            holder,
+            user: user.to_owned(),
+            expires_ms,
+            expect: renew.then_some(lease.fence),
+            renew,
+        };
+        match self.house.books.apply(command).await? {
+            Outcome::Control(row) => {
+                self.wheel.lease.send_modify(|lease| {
+                    if !renew {
+                        lease.driver = None;
+                    }
+                    lease.take_over(&row);
+                });
+                Ok(row)
+            }
+            other => {
+                Err(FleetError::Internal(format!("the books answered {other:?} to a change of control")))
+            }
+        }
+    }
+
+    async fn order(&self, controller: Controller, user: &str) -> Result<(), FleetError> {
+        let robot = self.place().and_then(|place| place.robot).ok_or_else(no_robot)?;
+        let set = ext::SetController { controller: controller.into(), user: user.to_owned() };
+        let ask = ext::order::O::Controller(set);
+        self.house.links.order(robot.id, robot.fence, ask, ORDER_TIME).await.map(drop)
+    }
+
+    async fn order_or_warn(&self, controller: Controller, user: &str) {
+        if let Err(error) = self.order(controller, user).await {
+            let session = &self.wheel.session;
+            tracing::warn!(%session, "the simulator was not told who drives: {error}");
+        }
+    }
+
+    fn start_recording(&mut self, place: &Place) {
+        if !self.record || self.recording.is_some() {
+            return;
+        }
+        let Some(robot) = &place.robot else { return };
+        let user = self.wheel.lease.borrow().user.clone();
+        self.recording_need = Some(Need::of(&self.wheel));
+        self.recording = Some(Recording::of_person(&self.wheel, &self.house, place, robot, &user));
+        self.wheel.lease.send_modify(|lease| lease.recording = true);
+    }
+
+    /// The id of what was recorded; empty when that was nothing.
+    async fn finish_recording(&mut self) -> String {
+        self.recording_need = None;
+        let Some(recording) = self.recording.take() else { return String::new() };
+        self.wheel.lease.send_modify(|lease| lease.recording = false);
+        recording.finish(&self.house).await
+    }
+
+    /// A recording that ended by itself (a full disk) ends without the drive.
+    async fn tend_recording(&mut self, place: &Place) {
+        if self.recording.as_ref().is_some_and(Recording::is_over) {
+            let id = self.finish_recording().await;
+            self.record = false;
+            tracing::warn!(session = %self.wheel.session, demonstration = id, "the recording ended, the drive goes on");
+        }
+        let instance: Option<InstanceId> = place.robot.as_ref().map(|robot| robot.id);
+        if self.recording.as_ref().is_some_and(|recording| Some(recording.instance()) != instance) {
+            self.finish_recording().await;
+        }
+    }
+}
+
+fn no_robot() -> FleetError {
+    FleetError::Precondition("the session has no simulator now".to_owned())
+}
+
+fn later(ttl: Duration) -> i64 {
+    now_ms().saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,159 @@
+//! `/api/webrtc/signaling/frontend/{session}` and `.../isaac-sim/{session}`: the two ends of the signalling relay, each a
+//! websocket with a control token of the session.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Path, Query, State};
+use axum::http::{Extensions, HeaderMap};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::control::{admit, peer, presented};
+use super::refusal::Refusal;
+use crate::fleet::control::Controls;
+use crate::fleet::error::FleetError;
+use crate::fleet::ids::SessionId;
+use crate::fleet::signalling::{LONGEST_MESSAGE, Note, Peer, Side, Signalling};
+use crate::http::credential::WEBSOCKET_PROTOCOL;
+
+/// An end that does not take a message within this time is dropped.
+const SEND_TIME: Duration = Duration::from_secs(10);
+/// Between two looks at whether the session is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Between pings.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// An end that is silent for so long, pongs included, is gone.
+const SILENCE: Duration = Duration::from_secs(75);
+/// Refused messages that close a connection.
+const MOST_REFUSED: u32 = 200;
+
+#[derive(Clone)]
+struct Relay {
+    controls: Controls,
+    signalling: Signalling,
+}
+
+/// Both ends, ready to be merged into any router.
+pub fn routes<S: Clone + Send + Sync + 'static>(controls: Controls, signalling: Signalling) -> Router<S> {
+    Router::new()
+        .route("/api/webrtc/signaling/frontend/{session}", get(browser))
+        .route("/api/webrtc/signaling/isaac-sim/{session}", get(simulator))
+        .with_state(Relay { controls, signalling })
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    token: String,
+}
+
+async fn browser(
+    upgrade: WebSocketUpgrade,
+    State(relay): State<Relay>,
+    Path(session): Path<String>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    enter(upgrade, &relay, &session, Side::Browser, presented(asked.token, &headers), &extensions)
+}
+
+async fn simulator(
+    upgrade: WebSocketUpgrade,
+    State(relay): State<Relay>,
+    Path(session): Path<String>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    enter(upgrade, &relay, &session, Side::Simulator, presented(asked.token, &headers), &extensions)
+}
+
+fn enter(
+    upgrade: WebSocketUpgrade,
+    relay: &Relay,
+    session: &str,
+    side: Side,
+    token: Option<String>,
+    extensions: &Extensions,
+) -> Response {
+    let join = || -> Result<(SessionId, Peer), FleetError> {
+        let session: SessionId = session.parse()?;
+        admit(&relay.controls, &session, token.as_deref(), peer(extensions))?;
+        let peer = relay.signalling.join(&session, side)?;
+        Ok((session, peer))
+    };
+    match join() {
+        Err(error) => Refusal::from(error).into_response(),
+        Ok((session, peer)) => {
+            let upgrade = upgrade
+                .max_message_size(LONGEST_MESSAGE)
+                .max_frame_size(LONGEST_MESSAGE)
+                .protocols([WEBSOCKET_PROTOCOL]);
+            upgrade.on_upgrade(async move |socket| serve(socket, session, peer).await)
+        }
+    }
+}
+
+async fn serve(socket: WebSocket, session: SessionId, mut peer: Peer) {
+    let (mut sender, mut receiver) = socket.split();
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut heard_at, mut pinged_at, mut refused) = (Instant::now(), Instant::now(), 0);
+    let close = |code: u16, reason: &'static str| {
+        Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))
+    };
+    loop {
+        let reply = tokio::select! {
+            incoming = receiver.next() => {
+                heard_at = Instant::now();
+                match incoming {
+                    Some(Ok(Message::Text(text))) => match peer.say(text.as_str().to_owned()) {
+                        Ok(()) => continue,
+                        Err(error) => {
+                            refused += 1;
+                            let text = json!({
+                                "type": "error", "sessionId": session.as_str(), "message": error.to_string(),
+                            });
+                            Message::Text(Utf8Bytes::from(text.to_string()))
+                        }
+                    },
+                    Some(Ok(Message::Binary(_))) => close(close_code::UNSUPPORTED, "messages are JSON text"),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                }
+            }
+            note = peer.next() => match note {
+                Some(Note::Text(text)) => Message::Text(Utf8Bytes::from(text)),
+                Some(Note::Replaced) => close(close_code::POLICY, "another connection has taken this one's place"),
+                None => return,
+            },
+            _ = look.tick() => {
+                if !peer.alive() {
+                    close(close_code::NORMAL, "the session is over")
+                } else if heard_at.elapsed() > SILENCE {
+                    return;
+                } else if pinged_at.elapsed() > PING_EVERY {
+                    pinged_at = Instant::now();
+                    Message::Ping(bytes::Bytes::new())
+                } else {
+                    continue;
+                }
+            }
+        };
+        let last = matches!(reply, Message::Close(_));
+        if !matches!(timeout(SEND_TIME, sender.send(reply)).await, Ok(Ok(()))) || last {
+            return;
+        }
+        if refused > MOST_REFUSED {
+            drop(timeout(SEND_TIME, sender.send(close(close_code::POLICY, "too many messages"))).await);
+            return;
+        }
+    }
+}
