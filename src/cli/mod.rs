@@ -16,6 +16,7 @@ mod scene;
 mod serve;
 mod settings;
 mod signals;
+mod trainer;
 
 use clap::{Parser, Subcommand};
 
@@ -53,6 +54,8 @@ enum Command {
     Orchestrate(orchestrate::OrchestrateArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
+    /// Train a policy on simulators.
+    Trainer(Box<trainer::TrainerArgs>),
     /// Print the OpenAPI document.
     Openapi(openapi::OpenapiArgs),
 }
@@ -73,5 +76,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Orchestrate(args) => orchestrate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi(args) => openapi::run(&args),
+        Command::Trainer(args) => trainer::run(&args),
+        Command::Openapi => openapi::run(),
     }
 }

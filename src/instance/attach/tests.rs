@@ -153,7 +153,7 @@ async fn after_a_restart_it_says_what_it_holds_and_what_was_not_heard() {
     let gone = attachment.presence().wait_for(|now| *now != Presence::Here).await.is_ok();
     assert!(gone);
     for episode in 1..=3 {
-        attachment.voice.progress(ext::Progress { episode, ..Default::default() }).await;
+        attachment.voice.progress(ext::Progress { episode, ..Default::default() });
     }
     attachment.voice.answer(4, Ok(Default::default())).await;
     attachment.voice.training_end(ext::TrainingEnd { success: true, ..Default::default() }).await;
