@@ -15,3 +15,4 @@ pub mod proto;
 pub mod render;
 pub mod scene;
 pub mod telemetry;
+pub mod trainer;

@@ -3,6 +3,7 @@
 mod config;
 mod driver;
 mod exit;
+mod fleet;
 mod model;
 mod openapi;
 mod options;
@@ -15,6 +16,7 @@ mod scene;
 mod serve;
 mod settings;
 mod signals;
+mod trainer;
 
 use clap::{Parser, Subcommand};
 
@@ -46,12 +48,16 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Draw scenes for other programs, as a NuRec service does.
     Render(render::RenderArgs),
+    /// Look at a running orchestrator.
+    Fleet(fleet::FleetArgs),
     /// Run sessions over pools of simulators and trainers.
     Orchestrate(orchestrate::OrchestrateArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
+    /// Train a policy on simulators.
+    Trainer(Box<trainer::TrainerArgs>),
     /// Print the OpenAPI document.
-    Openapi,
+    Openapi(openapi::OpenapiArgs),
 }
 
 /// Runs a command to its end.
@@ -66,8 +72,11 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Orchestrate(args) => orchestrate::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Openapi(args) => openapi::run(&args),
+        Command::Trainer(args) => trainer::run(&args),
         Command::Openapi => openapi::run(),
     }
 }

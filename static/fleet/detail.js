@@ -106,7 +106,7 @@ const history = historyView();
 const log = logView();
 const pairs = element('div', 'pairs');
 pairs.append(members.part, demonstrations.part);
-const times = element('div', 'pairs');
+const times = element('div', 'pairs late');
 times.append(history.part, log.part);
 
 const hint = element('section', 'hint');

@@ -42,7 +42,7 @@ function makeTile(one) {
   }
   const tile = element('button', 'tile');
   tile.type = 'button';
-  tile.append(element('b'), element('span', 'state'), element('small'));
+  tile.append(element('b'), element('span', 'state'), element('small'), element('small'));
   tile.addEventListener('click', () => openInstance(one.id));
   item.append(tile);
   return item;
@@ -60,12 +60,13 @@ function doing(one) {
 function updateTile(item, one) {
   if (one.starting) return;
   const tile = item.firstChild;
-  const [name, word, small] = tile.children;
+  const [name, word, small, fence] = tile.children;
   tile.dataset.state = one.state;
   tile.dataset.mine = String(one.session_id !== null && one.session_id === state.selected);
   say(name, one.name);
   say(word, one.state);
-  say(small, `${doing(one)} · fence ${one.fence}`);
+  say(small, doing(one));
+  say(fence, `fence ${one.fence}`);
 }
 
 function facts(one) {

@@ -37,7 +37,7 @@ function updateRow(row, session) {
   link.setAttribute('href', linkTo(session.id));
   row.setAttribute('aria-current', String(session.id === state.selected));
   phase.firstChild.dataset.tone = tone(session.phase);
-  say(phase.firstChild, session.phase === 'queued' ? `queued, ${session.queue_position}.` : session.phase);
+  say(phase.firstChild, session.phase === 'queued' ? `queued, #${session.queue_position}` : session.phase);
   phase.title = session.reason;
   const [what, scene] = mode.childNodes;
   const driver = session.controller === 'human' ? ', driven' : '';
