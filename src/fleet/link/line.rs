@@ -218,8 +218,7 @@ impl Line {
 
     /// Sends what nobody waits for.
     fn post(&self, order_id: i64, fence: Fence, ask: Ask) {
-        let order =
-            ext::Order { order_id, fence: i64::try_from(fence.0).unwrap_or(i64::MAX), o: Some(ask) };
+        let order = ext::Order { order_id, fence: i64::try_from(fence.0).unwrap_or(i64::MAX), o: Some(ask) };
         if let Some(stream) = &self.stream
             && stream.orders.try_send(order).is_err()
         {

@@ -13,7 +13,7 @@ mod pending;
 pub mod registry;
 pub mod rest;
 #[cfg(test)]
-mod tests;
+pub(in crate::fleet) mod tests;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -116,7 +116,13 @@ fn pause() -> Ask {
     Ask::Pause(ext::Pause {})
 }
 
-fn ask(links: &Links, id: InstanceId, fence: u64, what: Ask, limit: Duration) -> tokio::task::JoinHandle<Result<Answer, FleetError>> {
+fn ask(
+    links: &Links,
+    id: InstanceId,
+    fence: u64,
+    what: Ask,
+    limit: Duration,
+) -> tokio::task::JoinHandle<Result<Answer, FleetError>> {
     let links = links.clone();
     tokio::spawn(async move { links.order(id, Fence(fence), what, limit).await })
 }
@@ -163,7 +169,10 @@ async fn an_order_without_an_answer_fails_when_its_time_is_over() {
     let asked = ask(&house.links, id, 1, pause(), Duration::from_millis(60));
     let order = next(&mut attachment).await.unwrap();
     let error = asked.await.unwrap().unwrap_err();
-    assert!(matches!(&error, FleetError::Unavailable { message, .. } if message.contains("did not answer for 60 ms")), "{error}");
+    assert!(
+        matches!(&error, FleetError::Unavailable { message, .. } if message.contains("did not answer for 60 ms")),
+        "{error}"
+    );
     attachment.inbox.deliver(result(order.order_id, true, "")).await.unwrap();
 }
 
@@ -183,7 +192,10 @@ async fn an_order_that_a_broken_stream_swallowed_is_sent_once_more_and_then_give
     assert_eq!(again, lost);
     drop(attachment);
     let error = asked.await.unwrap().unwrap_err();
-    assert!(matches!(&error, FleetError::Unavailable { message, .. } if message.contains("away twice")), "{error}");
+    assert!(
+        matches!(&error, FleetError::Unavailable { message, .. } if message.contains("away twice")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -214,7 +226,10 @@ async fn an_order_of_an_older_grant_is_not_sent_again() {
     // It comes back without the session it was given: that raises its fence.
     let _again = house.links.attach(hello).await.unwrap();
     let error = asked.await.unwrap().unwrap_err();
-    assert!(matches!(error, FleetError::Stale { given: Fence(1), current, .. } if current > Fence(1)), "{error}");
+    assert!(
+        matches!(error, FleetError::Stale { given: Fence(1), current, .. } if current > Fence(1)),
+        "{error}"
+    );
     drop(session);
 }
 

@@ -111,8 +111,8 @@ impl Keeper {
             self.backoff.succeeded();
             self.trouble.clear();
         }
-        for (id, name) in self.members.too_slow(self.start_limit, now) {
-            self.complain(format!("{name} did not attach within {} s", self.start_limit.as_secs_f64()));
+        for (id, trouble) in self.members.too_slow(self.start_limit, now) {
+            self.complain(trouble);
             self.backoff.failed(now);
             self.stop(kept, id, stopped);
         }

@@ -7,6 +7,8 @@ mod check;
 mod keeper;
 mod members;
 pub mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -141,7 +141,9 @@ async fn give(robot: &RobotStream, session: &SessionId, action: RobotAction) -> 
 /// Names a field as this wire calls it.
 fn of_wire(error: FleetError) -> FleetError {
     match error {
-        FleetError::Invalid { field, problem } => FleetError::Invalid { field: format!("joint_{field}"), problem },
+        FleetError::Invalid { field, problem } => {
+            FleetError::Invalid { field: format!("joint_{field}"), problem }
+        }
         other => other,
     }
 }
@@ -150,11 +152,8 @@ fn state(session: &SessionId, heard: &Arc<Heard>) -> Option<RobotState> {
     let Some(FromRobot::RobotState { timestamp, names, positions, velocities, .. }) = &heard.message else {
         return None;
     };
-    let joint_state = JointState {
-        names: names.clone(),
-        positions: positions.clone(),
-        velocities: velocities.clone(),
-    };
+    let joint_state =
+        JointState { names: names.clone(), positions: positions.clone(), velocities: velocities.clone() };
     Some(RobotState {
         session_id: session.to_string(),
         timestamp: *timestamp,
