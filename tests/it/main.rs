@@ -8,6 +8,8 @@ mod config;
 mod crowd;
 mod edge;
 mod export;
+mod fleet_books;
+mod fleet_ledger;
 mod golden;
 mod house;
 mod nurec;
