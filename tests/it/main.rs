@@ -9,6 +9,8 @@ mod crowd;
 mod edge;
 mod export;
 mod fleet_grpc;
+mod fleet_books;
+mod fleet_ledger;
 mod golden;
 mod house;
 mod nurec;
