@@ -8,7 +8,7 @@ SCENARIO ?= scenes/town.usdz
 CUDA_TARGET ?= target/cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint lint-deps bench bench-peers openapi check-cuda cuda test-clients test-browser fuzz dist
+.PHONY: help run build test lint lint-deps bench bench-peers openapi check-cuda cuda test-clients test-browser test-backends fuzz dist
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -60,6 +60,9 @@ test-clients:    ## other people's clients against the built binary (Python)
 
 test-browser:    ## the pages in a headless browser
 	@if [ -x tests/browser/run ]; then tests/browser/run; else echo "tests/browser/run is not here"; exit 1; fi
+
+test-backends:   ## pools of a real Slurm and a real Ray against the built binary (Debian packages, pip)
+	tests/backends/run
 
 fuzz:            ## every fuzz target for FUZZ_SECONDS (60) each
 	tests/fuzz/run
