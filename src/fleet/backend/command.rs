@@ -76,7 +76,8 @@ impl InstanceCommand {
 
 fn usual(pool: &Pool, launch: &Launch) -> Vec<String> {
     let sort = if pool.role == "trainer" { "trainer" } else { "simulate" };
-    let places = ["--orchestrator", "{orchestrator}", "--instance-id", "{id}", "--name", "{name}", "--pool", "{pool}"];
+    let places =
+        ["--orchestrator", "{orchestrator}", "--instance-id", "{id}", "--name", "{name}", "--pool", "{pool}"];
     let mut argv = vec![launch.binary.display().to_string(), sort.to_owned()];
     argv.extend(places.map(str::to_owned));
     argv.extend(["--data".to_owned(), "{data}".to_owned()]);
@@ -93,7 +94,8 @@ fn fill(part: &str, places: &[(&str, &str)]) -> String {
     while let Some(at) = rest.find('{') {
         let (before, from) = rest.split_at(at);
         filled.push_str(before);
-        let place = places.iter().find_map(|(place, value)| from.strip_prefix(place).map(|after| (after, value)));
+        let place =
+            places.iter().find_map(|(place, value)| from.strip_prefix(place).map(|after| (after, value)));
         match place {
             Some((after, value)) => {
                 filled.push_str(value);

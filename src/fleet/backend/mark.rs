@@ -27,8 +27,7 @@ impl JobNames {
     /// `Internal`, naming the file, when it can not be read or made.
     pub fn of(data: &Path, pool: &str) -> Result<Self, FleetError> {
         let path = data.join(FILE);
-        let trouble =
-            |error: std::io::Error| FleetError::Internal(format!("{}: {error}", path.display()));
+        let trouble = |error: std::io::Error| FleetError::Internal(format!("{}: {error}", path.display()));
         let id = match fs::read_to_string(&path) {
             Ok(id) => id.trim().to_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -105,7 +105,8 @@ pub fn of_pool(
         "slurm" => std::sync::Arc::new(slurm::SlurmBackend::new(pool, command()?, &launch.data)?),
         "ray" => std::sync::Arc::new(ray::RayBackend::new(pool, command()?, &launch.data)?),
         other => {
-            let problem = format!("of pool {:?} is {other:?}; expected process, static, slurm or ray", pool.name);
+            let problem =
+                format!("of pool {:?} is {other:?}; expected process, static, slurm or ray", pool.name);
             return Err(FleetError::invalid("backend", problem));
         }
     })

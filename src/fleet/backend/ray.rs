@@ -65,7 +65,8 @@ impl RayBackend {
     pub fn new(pool: &Pool, command: InstanceCommand, data: &Path) -> Result<Self, FleetError> {
         let text = if pool.resources.trim().is_empty() { "{}" } else { pool.resources.as_str() };
         let resources: BTreeMap<String, f64> = serde_json::from_str(text).map_err(|error| {
-            let problem = format!("of pool {:?} is {text:?}; expected like {{\"sim\": 1}}: {error}", pool.name);
+            let problem =
+                format!("of pool {:?} is {text:?}; expected like {{\"sim\": 1}}: {error}", pool.name);
             FleetError::invalid("pool.resources", problem)
         })?;
         let http = reqwest::Client::builder().no_proxy().timeout(CALL_LIMIT).build();
@@ -79,13 +80,19 @@ impl RayBackend {
         })
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, String), FleetError> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, String), FleetError> {
         let what = format!("{method} {}{path}", self.base);
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.map_err(|error| unavailable(format!("{what}: {}", chain(&error))))?;
+        let answer =
+            request.send().await.map_err(|error| unavailable(format!("{what}: {}", chain(&error))))?;
         let status = answer.status();
         let text = answer.text().await.map_err(|error| unavailable(format!("{what}: {}", chain(&error))))?;
         if status.is_success() || status == StatusCode::NOT_FOUND {

@@ -108,9 +108,13 @@ impl SlurmBackend {
     /// `Invalid`, naming the key, when the API is no `v0.0.N`; `Internal` when the data folder can not be used.
     pub fn new(pool: &Pool, command: InstanceCommand, data: &Path) -> Result<Self, FleetError> {
         let api = if pool.api.is_empty() { API } else { pool.api.as_str() };
-        let number: u32 = api.strip_prefix("v0.0.").and_then(|number| number.parse().ok()).ok_or_else(|| {
-            FleetError::invalid("pool.api", format!("of pool {:?} is {api:?}; expected v0.0.38 or later", pool.name))
-        })?;
+        let number: u32 =
+            api.strip_prefix("v0.0.").and_then(|number| number.parse().ok()).ok_or_else(|| {
+                FleetError::invalid(
+                    "pool.api",
+                    format!("of pool {:?} is {api:?}; expected v0.0.38 or later", pool.name),
+                )
+            })?;
         let data = std::path::absolute(data).map_err(FleetError::internal)?;
         let logs = data.join("instances");
         std::fs::create_dir_all(&logs)
@@ -150,7 +154,8 @@ impl SlurmBackend {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.map_err(|error| unavailable(format!("{what}: {}", chain(&error))))?;
+        let answer =
+            request.send().await.map_err(|error| unavailable(format!("{what}: {}", chain(&error))))?;
         let status = answer.status();
         let text = answer.text().await.map_err(|error| unavailable(format!("{what}: {}", chain(&error))))?;
         let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -217,9 +222,8 @@ impl SlurmBackend {
     }
 
     async fn jobs(&self) -> Result<Vec<Provided>, FleetError> {
-        let jobs = Jobs::deserialize(self.call(Method::GET, "/jobs", None).await?).map_err(|error| {
-            unavailable(format!("{}/jobs answers something else: {error}", self.base))
-        })?;
+        let jobs = Jobs::deserialize(self.call(Method::GET, "/jobs", None).await?)
+            .map_err(|error| unavailable(format!("{}/jobs answers something else: {error}", self.base)))?;
         let mut known = self.known();
         let listed: BTreeSet<u64> = jobs.jobs.iter().map(|job| job.job_id).collect();
         known.told.retain(|job| listed.contains(job));
@@ -242,7 +246,9 @@ impl SlurmBackend {
 
     fn provision(&self, job: &Job, name: &str) -> Provision {
         match job.job_state.first() {
-            "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "SUSPENDED" | "RESIZING" => Provision::Waiting,
+            "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "SUSPENDED" | "RESIZING" => {
+                Provision::Waiting
+            }
             "RUNNING" | "COMPLETING" | "SIGNALING" | "STAGE_OUT" | "STOPPED" => Provision::Running,
             over => {
                 let mut reason = format!("{name} (Slurm job {}) is {over}", job.job_id);

@@ -41,8 +41,9 @@ pub fn registration(hello: ext::Hello) -> Result<Registration, FleetError> {
     };
     let labels = labels(hello.labels)?;
     let gpus = gpus(&hello.gpus)?;
-    let memory_mb = u64::try_from(hello.memory_mb)
-        .map_err(|_| FleetError::invalid("memory_mb", format!("is {}; expected 0 or more", hello.memory_mb)))?;
+    let memory_mb = u64::try_from(hello.memory_mb).map_err(|_| {
+        FleetError::invalid("memory_mb", format!("is {}; expected 0 or more", hello.memory_mb))
+    })?;
     let holding = holding(&hello.holding_session, hello.holding_fence)?;
     let pool = labels.get("pool").filter(|pool| !pool.is_empty()).cloned();
     Ok(Registration {
@@ -102,9 +103,7 @@ fn url(field: &str, value: &str, schemes: &[&str]) -> Result<String, FleetError>
     Ok(value.trim_end_matches('/').to_owned())
 }
 
-fn labels(
-    given: impl IntoIterator<Item = (String, String)>,
-) -> Result<BTreeMap<String, String>, FleetError> {
+fn labels(given: impl IntoIterator<Item = (String, String)>) -> Result<BTreeMap<String, String>, FleetError> {
     let labels: BTreeMap<String, String> = given.into_iter().collect();
     if labels.len() > MOST_LABELS {
         let problem = format!("are {}; expected at most {MOST_LABELS}", labels.len());
@@ -119,13 +118,17 @@ fn labels(
 
 fn gpus(given: &[ext::Gpu]) -> Result<Vec<GpuRef>, FleetError> {
     if given.len() > MOST_GPUS {
-        return Err(FleetError::invalid("gpus", format!("are {}; expected at most {MOST_GPUS}", given.len())));
+        return Err(FleetError::invalid(
+            "gpus",
+            format!("are {}; expected at most {MOST_GPUS}", given.len()),
+        ));
     }
     let gpu = |gpu: &ext::Gpu| {
         text("gpus.uuid", &gpu.uuid, 0, LONGEST_NAME)?;
         text("gpus.name", &gpu.name, 0, LONGEST_NAME)?;
-        let index = u32::try_from(gpu.index)
-            .map_err(|_| FleetError::invalid("gpus.index", format!("is {}; expected 0 or more", gpu.index)))?;
+        let index = u32::try_from(gpu.index).map_err(|_| {
+            FleetError::invalid("gpus.index", format!("is {}; expected 0 or more", gpu.index))
+        })?;
         Ok(GpuRef { index, uuid: gpu.uuid.clone(), name: gpu.name.clone() })
     };
     given.iter().map(gpu).collect()

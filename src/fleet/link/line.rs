@@ -22,10 +22,7 @@ use crate::proto::neuro::ext::{self, instance_message::M};
 #[derive(Debug)]
 pub(super) enum Say {
     /// A stream of this instance opened.
-    Attach {
-        registration: Box<Registration>,
-        answer: oneshot::Sender<Result<Attachment, FleetError>>,
-    },
+    Attach { registration: Box<Registration>, answer: oneshot::Sender<Result<Attachment, FleetError>> },
     /// Ask it something.
     Order(Asked),
     /// Its process ended: it will not come back.
@@ -117,7 +114,9 @@ impl Line {
     async fn step(&mut self) -> Go {
         match self.next().await {
             Event::Said(None) => Go::End,
-            Event::Said(Some(Say::Attach { registration, answer })) => self.attach(*registration, answer).await,
+            Event::Said(Some(Say::Attach { registration, answer })) => {
+                self.attach(*registration, answer).await
+            }
             Event::Said(Some(Say::Order(asked))) => self.order(asked).await,
             Event::Said(Some(Say::Ended { reason })) => self.lose(reason).await,
             Event::Message(Some(message)) => self.hear(message).await,
@@ -218,9 +217,8 @@ impl Line {
     }
 
     /// Sends what nobody waits for.
-    fn post(&mut self, order_id: i64, fence: Fence, ask: Ask) {
-        let order =
-            ext::Order { order_id, fence: i64::try_from(fence.0).unwrap_or(i64::MAX), o: Some(ask) };
+    fn post(&self, order_id: i64, fence: Fence, ask: Ask) {
+        let order = ext::Order { order_id, fence: i64::try_from(fence.0).unwrap_or(i64::MAX), o: Some(ask) };
         if let Some(stream) = &self.stream
             && stream.orders.try_send(order).is_err()
         {

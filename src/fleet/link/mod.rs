@@ -12,6 +12,8 @@ mod outbox;
 mod pending;
 pub mod registry;
 pub mod rest;
+#[cfg(test)]
+pub(in crate::fleet) mod tests;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

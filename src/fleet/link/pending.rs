@@ -67,10 +67,8 @@ impl Pending {
         let id = self.next_id();
         let Asked { fence, ask, limit, answer } = asked;
         let (ask_name, deadline) = (ask_name(&ask), Instant::now() + limit);
-        let order =
-            Order { order_id: id, fence: i64::try_from(fence.0).unwrap_or(i64::MAX), o: Some(ask) };
-        self.waiting
-            .insert(id, Waiting { order, name: ask_name, fence, limit, deadline, sent: 0, answer });
+        let order = Order { order_id: id, fence: i64::try_from(fence.0).unwrap_or(i64::MAX), o: Some(ask) };
+        self.waiting.insert(id, Waiting { order, name: ask_name, fence, limit, deadline, sent: 0, answer });
         Some(id)
     }
 

@@ -44,9 +44,8 @@ impl Shared {
 
     /// The fence of an instance that nobody holds.
     pub(super) fn free_under(&self, id: InstanceId) -> Option<Fence> {
-        self.books.read(|tables| {
-            tables.instances.get(&id).filter(|row| row.holder.is_none()).map(|row| row.fence)
-        })
+        self.books
+            .read(|tables| tables.instances.get(&id).filter(|row| row.holder.is_none()).map(|row| row.fence))
     }
 }
 
@@ -217,7 +216,11 @@ impl Links {
         lines.insert(id, Entry { link, pulse: felt, mailbox: Some(mailbox.clone()) });
         let (inner, mine) = (Arc::downgrade(&self.inner), mailbox.downgrade());
         tokio::spawn(async move {
-            if in_books { line.run_from_books().await } else { line.run().await }
+            if in_books {
+                line.run_from_books().await
+            } else {
+                line.run().await
+            }
             remove(&inner, id, &mine);
         });
         mailbox

@@ -1,33 +1,36 @@
 //! The one face of the fleet: every edge (gRPC, REST, websockets, command line) calls these.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+mod control;
+mod create;
+mod drain;
+mod keeper;
+mod life;
+mod options;
+mod route;
+mod sessions;
+mod snapshots;
+mod start;
+pub mod tail;
+mod views;
+mod watch;
 
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::task::JoinHandle;
+
+use super::books::Books;
+use super::control::Controls;
 use super::error::FleetError;
-use super::ids::{InstanceId, SessionId};
-use super::request::{
-    ControlHandle, CreateSession, RestoreSnapshot, SaveSnapshot, SceneChange, SessionFilter, TakeControl,
-};
-use super::rows::{DemonstrationRow, EventRow, Quota, SnapshotRow};
+use super::link::Links;
+use super::pool::Pools;
+use super::rows::EventRow;
+use super::session::house::House;
 use super::settings::FleetSettings;
-use super::view::{PoolView, SessionPage, SessionView};
-use crate::proto::neuro::ext;
-use crate::proto::neuro::orchestrator::GrpcOmniverseConnectionInfo;
+use super::signalling::Signalling;
+use super::sink::redis::RedisSink;
 
-/// What an orchestrator is started with. `policy` (an `Option<Arc<dyn control::PolicyDriver>>`) joins it with the module
-/// `control`.
-#[derive(Debug, Clone)]
-pub struct OrchestratorOptions {
-    /// The settings.
-    pub settings: FleetSettings,
-    /// Where everything is kept: `fleet.db`, snapshots, checkpoints, demonstrations, logs of instances.
-    pub data: PathBuf,
-    /// `http://host:port` of the gRPC listener, as instances on this machine reach it.
-    pub grpc_url: String,
-    /// `http://host:port` of the HTTP listener, as clients reach it; `settings.public.url` wins over it.
-    pub http_url: String,
-}
+pub use options::OrchestratorOptions;
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,6 +41,22 @@ pub struct Orchestrator {
 #[derive(Debug)]
 struct Inner {
     options: OrchestratorOptions,
+    house: Arc<House>,
+    controls: Controls,
+    signalling: Signalling,
+    pools: Pools,
+    redis: Option<RedisSink>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the background tasks hold, so that they end with the last handle.
+#[derive(Debug, Clone)]
+struct WeakOrchestrator(Weak<Inner>);
+
+impl WeakOrchestrator {
+    fn upgrade(&self) -> Option<Orchestrator> {
+        self.0.upgrade().map(|inner| Orchestrator { inner })
+    }
 }
 
 /// A session's log from some point on: what is kept, then what comes. A reader that falls behind what is kept sees a
@@ -55,148 +74,67 @@ pub struct FleetHealth {
     pub active_sessions: u32,
 }
 
-fn not_built<T>() -> Result<T, FleetError> {
-    Err(FleetError::Internal("not built in yet".to_owned()))
-}
-
-#[allow(clippy::unused_async, clippy::needless_pass_by_value, missing_docs, reason = "signatures first")]
 impl Orchestrator {
-    /// Opens the store, adopts what it holds, starts the pools. (`start` is a session's.) `links() -> &Links`,
-    /// `controls() -> &Controls` and `books() -> &Books` come with their modules.
-    pub async fn open(options: OrchestratorOptions) -> Result<Self, FleetError> {
-        Ok(Self { inner: Arc::new(Inner { options }) })
-    }
     /// What it was started with.
+    #[must_use]
     pub fn fleet_settings(&self) -> &FleetSettings {
         &self.inner.options.settings
     }
+
     /// Where everything is kept.
+    #[must_use]
     pub fn data(&self) -> &Path {
         &self.inner.options.data
     }
+
     /// `http://host:port` of the HTTP listener, as clients reach it.
+    #[must_use]
     pub fn public_url(&self) -> &str {
-        let public = &self.inner.options.settings.public.url;
-        if public.is_empty() { &self.inner.options.http_url } else { public }
+        self.inner.options.public_url()
     }
-    /// A plain end: instances and sessions go on and are adopted by the next start. Returns when the store is closed.
-    pub async fn shutdown(&self) {}
-    /// Drains the fleet, waits for its sessions (at most `deadline`; those that train are saved and queued again), ends
-    /// the instances that the pools started, then [`shutdown`](Self::shutdown).
-    pub async fn drain_and_stop(&self, deadline: Duration) -> Result<(), FleetError> {
-        let _ = deadline;
-        Ok(())
+
+    /// The ways to instances: `InstanceService.Attach` is one call of `attach`.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.inner.house.links
     }
-    /// Makes, finds or upgrades a session, and waits until its scene is loaded (at most `request.wait`).
-    pub async fn create(&self, request: CreateSession) -> Result<SessionView, FleetError> {
-        drop(request);
-        not_built()
+
+    /// Driving: tokens, control websockets, control streams.
+    #[must_use]
+    pub fn controls(&self) -> &Controls {
+        &self.inner.controls
     }
-    /// Starts or resumes; `time_scale` 0 is 1.
-    pub async fn start(
-        &self,
-        _session: &SessionId,
-        _real_time: bool,
-        _time_scale: f64,
-    ) -> Result<(), FleetError> {
-        not_built()
+
+    /// The meeting place of browsers and simulators that agree on pictures by WebRTC.
+    #[must_use]
+    pub fn signalling(&self) -> &Signalling {
+        &self.inner.signalling
     }
-    pub async fn pause(&self, _session: &SessionId) -> Result<(), FleetError> {
-        not_built()
+
+    /// Events for others, if a Redis is configured.
+    #[must_use]
+    pub fn redis(&self) -> Option<&RedisSink> {
+        self.inner.redis.as_ref()
     }
-    /// Ends it; `cleanup` drops the scene and its checkpoints' scratch. Idempotent: an ended one releases nothing.
-    pub async fn stop(&self, _session: &SessionId, _cleanup: bool) -> Result<Vec<InstanceId>, FleetError> {
-        not_built()
+
+    /// Who has what.
+    #[must_use]
+    pub fn books(&self) -> &Books {
+        &self.inner.house.books
     }
-    /// Paths of the added obstacles. Every simulator of the session gets the change.
-    pub async fn update_scene(
-        &self,
-        _session: &SessionId,
-        _change: SceneChange,
-    ) -> Result<Vec<String>, FleetError> {
-        not_built()
+
+    fn house(&self) -> &Arc<House> {
+        &self.inner.house
     }
-    /// Looking at a session keeps it from idling.
-    pub fn session(&self, _session: &SessionId) -> Result<SessionView, FleetError> {
-        not_built()
+
+    fn downgrade(&self) -> WeakOrchestrator {
+        WeakOrchestrator(Arc::downgrade(&self.inner))
     }
-    /// By `training.TrainingService`'s handle.
-    pub fn session_of_training(&self, _training_id: &str) -> Result<SessionView, FleetError> {
-        not_built()
-    }
-    pub fn sessions(&self, _filter: SessionFilter) -> Result<SessionPage, FleetError> {
-        not_built()
-    }
-    /// Events after `resume_after`; 0 from the beginning. Ends when the session has ended and all is sent.
-    pub fn watch(&self, _session: &SessionId, _resume_after: i64) -> Result<EventStream, FleetError> {
-        not_built()
-    }
-    pub fn pools(&self) -> Vec<PoolView> {
-        Vec::new()
-    }
-    pub fn health(&self) -> FleetHealth {
-        FleetHealth { healthy: false, reason: "not built in yet".to_owned(), active_sessions: 0 }
-    }
-    pub async fn save_snapshot(&self, _request: SaveSnapshot) -> Result<SnapshotRow, FleetError> {
-        not_built()
-    }
-    pub async fn restore_snapshot(&self, _request: RestoreSnapshot) -> Result<SessionView, FleetError> {
-        not_built()
-    }
-    pub fn omniverse(&self, _session: &SessionId) -> Result<GrpcOmniverseConnectionInfo, FleetError> {
-        not_built()
-    }
-    pub async fn take_control(&self, _request: TakeControl) -> Result<ext::ControlLease, FleetError> {
-        not_built()
-    }
-    pub async fn renew_control(
-        &self,
-        _by: ControlHandle,
-        _ttl: Duration,
-    ) -> Result<ext::ControlLease, FleetError> {
-        not_built()
-    }
-    /// The demonstration's id; empty when none was recorded.
-    pub async fn release_control(
-        &self,
-        _by: ControlHandle,
-        _resume_policy: bool,
-    ) -> Result<String, FleetError> {
-        not_built()
-    }
-    pub fn demonstrations(&self, _session: &SessionId) -> Result<Vec<DemonstrationRow>, FleetError> {
-        not_built()
-    }
-    /// Sessions that are on it. `None`: the whole fleet, which then answers UNAVAILABLE to new sessions and health checks.
-    pub async fn drain(
-        &self,
-        _instance: Option<InstanceId>,
-        _deadline: Duration,
-        _force: bool,
-    ) -> Result<Vec<SessionId>, FleetError> {
-        not_built()
-    }
-    pub async fn undrain(&self, _instance: Option<InstanceId>) -> Result<(), FleetError> {
-        not_built()
-    }
-    pub async fn set_quota(&self, _owner: &str, _quota: Quota) -> Result<(), FleetError> {
-        not_built()
-    }
-    /// The snapshot it goes on from; empty without one.
-    pub async fn preempt(
-        &self,
-        _session: &SessionId,
-        _reason: &str,
-        _save_checkpoint: bool,
-    ) -> Result<String, FleetError> {
-        not_built()
-    }
-    /// Asks the trainer to stop and to keep what it has. The checkpoint's URI; empty without one.
-    pub async fn stop_training(
-        &self,
-        _session: &SessionId,
-        _save_checkpoint: bool,
-    ) -> Result<String, FleetError> {
-        not_built()
+
+    fn keep_task(&self, task: JoinHandle<()>) {
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,10 @@ fn one(pool: &Pool) -> Result<Role, FleetError> {
                 return Err(wrong("instances", "is empty; expected URLs".to_owned()));
             }
             if role == Role::Trainer {
-                return Err(wrong("role", "is trainer, and trainers attach: only simulators are polled".to_owned()));
+                return Err(wrong(
+                    "role",
+                    "is trainer, and trainers attach: only simulators are polled".to_owned(),
+                ));
             }
             pool.instances.iter().try_for_each(|one| url("instances", one))?;
         }

@@ -111,8 +111,8 @@ impl Keeper {
             self.backoff.succeeded();
             self.trouble.clear();
         }
-        for (id, name) in self.members.too_slow(self.start_limit, now) {
-            self.complain(format!("{name} did not attach within {} s", self.start_limit.as_secs_f64()));
+        for (id, trouble) in self.members.too_slow(self.start_limit, now) {
+            self.complain(trouble);
             self.backoff.failed(now);
             self.stop(kept, id, stopped);
         }
@@ -139,7 +139,8 @@ impl Keeper {
         if self.backoff.waits(now) {
             return;
         }
-        let starting = self.members.all.values().any(|member| member.attached_at.is_none() && !member.stopping);
+        let starting =
+            self.members.all.values().any(|member| member.attached_at.is_none() && !member.stopping);
         let wanted = match (self.backoff.doubts(), starting) {
             (true, true) => 0,
             (true, false) => wanted.min(1),
@@ -168,9 +169,8 @@ impl Keeper {
                 return false;
             }
         }
-        let held = self.books.read(|tables| {
-            tables.instances.get(&id).is_some_and(|row| row.holder.is_some())
-        });
+        let held =
+            self.books.read(|tables| tables.instances.get(&id).is_some_and(|row| row.holder.is_some()));
         if held && let Err(error) = self.books.apply(Command::Undrain(vec![id])).await {
             warn!(instance = %id, %error, "stays drained although a session was quicker");
         }
@@ -202,9 +202,9 @@ impl Keeper {
     async fn bury(&mut self) {
         let mut left = Vec::new();
         for id in std::mem::take(&mut self.ashes) {
-            let row = self.books.read(|tables| {
-                tables.instances.get(&id).map(|row| (row.condition, row.holder.is_some()))
-            });
+            let row = self
+                .books
+                .read(|tables| tables.instances.get(&id).map(|row| (row.condition, row.holder.is_some())));
             let forget = match row {
                 None => continue,
                 Some((Condition::Lost, false)) => self.books.apply(Command::Forget(id)).await,

@@ -24,14 +24,14 @@ pub(super) struct Member {
     pub(super) running_since: Option<Instant>,
     pub(super) attached_at: Option<Instant>,
     pub(super) stopping: bool,
-    /// It was not there within its time, and is being ended for that.
-    pub(super) too_slow: bool,
+    /// It did not attach within this time, and is being ended for that.
+    pub(super) too_slow: Option<Duration>,
 }
 
 impl Member {
     pub(super) fn new(name: String, now: Instant) -> Self {
         let (running_since, attached_at) = (None, None);
-        Self { name, since: now, running_since, attached_at, stopping: false, too_slow: false }
+        Self { name, since: now, running_since, attached_at, stopping: false, too_slow: None }
     }
 
     /// Ended on its own before it was of use.
@@ -63,7 +63,7 @@ impl Members {
         let mut over = Vec::new();
         for one in provided {
             match one.state {
-                Provision::Ended { reason } => over.extend(self.end(one.instance, reason, now)),
+                Provision::Ended { reason } => over.push(self.end(one.instance, reason, now)),
                 Provision::Waiting => {
                     self.all.entry(one.instance).or_insert_with(|| Member::new(one.name, now));
                 }
@@ -78,15 +78,21 @@ impl Members {
         let vanished: Vec<InstanceId> = absent.map(|(id, _)| *id).collect();
         for id in vanished {
             let name = self.all.get(&id).map(|member| member.name.clone()).unwrap_or_default();
-            over.extend(self.end(id, format!("{name} is not there any more"), now));
+            over.push(self.end(id, format!("{name} is not there any more"), now));
         }
         over
     }
 
-    fn end(&mut self, instance: InstanceId, reason: String, now: Instant) -> Option<Over> {
+    fn end(&mut self, instance: InstanceId, reason: String, now: Instant) -> Over {
         let member = self.all.remove(&instance);
-        let failure = member.as_ref().is_some_and(|member| member.failed_early(now) || member.too_slow);
-        Some(Over { instance, reason, failure })
+        let failure =
+            member.as_ref().is_some_and(|member| member.failed_early(now) || member.too_slow.is_some());
+        let too_slow = member.and_then(|member| Some((member.name, member.too_slow?)));
+        let reason = match too_slow {
+            Some((name, limit)) => format!("{}; {reason}", did_not_attach(&name, limit)),
+            None => reason,
+        };
+        Over { instance, reason, failure }
     }
 
     /// Takes in what the books say; `true` when one has settled.
@@ -106,7 +112,8 @@ impl Members {
         }
         for (id, member) in self.all.iter().filter(|(id, _)| !here.contains(id)) {
             let stopping = member.stopping;
-            let doing = if stopping { Doing::Stopping } else { Doing::Starting(now.duration_since(member.since)) };
+            let doing =
+                if stopping { Doing::Stopping } else { Doing::Starting(now.duration_since(member.since)) };
             seen.push(Seen { instance: *id, doing });
         }
         self.idle_since.retain(|id, _| here.contains(id));
@@ -129,15 +136,15 @@ impl Members {
         }
     }
 
-    /// Those whose time to attach is over.
+    /// Those whose time to attach is over, with a sentence.
     pub(super) fn too_slow(&mut self, limit: Duration, now: Instant) -> Vec<(InstanceId, String)> {
         let late = self.all.iter_mut().filter(|(_, member)| {
             let runs = member.running_since.is_some_and(|since| now.duration_since(since) >= limit);
             runs && member.attached_at.is_none() && !member.stopping
         });
         late.map(|(id, member)| {
-            member.too_slow = true;
-            (*id, member.name.clone())
+            member.too_slow = Some(limit);
+            (*id, did_not_attach(&member.name, limit))
         })
         .collect()
     }
@@ -145,8 +152,14 @@ impl Members {
     /// The first free of `pool-1`, `pool-2`, ...
     pub(super) fn free_name(&self, pool: &str, rows: &[InstanceRow]) -> String {
         let here = rows.iter().filter(|row| row.condition != Condition::Lost).map(|row| row.name.as_str());
-        let taken: BTreeSet<&str> = here.chain(self.all.values().map(|member| member.name.as_str())).collect();
-        let free = (1_u32..).map(|number| format!("{pool}-{number}")).find(|name| !taken.contains(name.as_str()));
+        let taken: BTreeSet<&str> =
+            here.chain(self.all.values().map(|member| member.name.as_str())).collect();
+        let free =
+            (1_u32..).map(|number| format!("{pool}-{number}")).find(|name| !taken.contains(name.as_str()));
         free.unwrap_or_else(|| pool.to_owned())
     }
+}
+
+fn did_not_attach(name: &str, limit: Duration) -> String {
+    format!("{name} did not attach within {} s", limit.as_secs_f64())
 }

@@ -7,6 +7,8 @@ mod check;
 mod keeper;
 mod members;
 pub mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -109,8 +111,13 @@ impl Pools {
         let wanted = [Role::Simulator, Role::Trainer].map(|role| (role, AtomicU32::new(0)));
         let board = Arc::new(Board { wanted: wanted.into(), ..Board::default() });
         for index in 0..pools.len() {
-            let keeper =
-                keeper::Keeper::new(index, Arc::clone(&pools), Arc::clone(&board), books.clone(), links.clone());
+            let keeper = keeper::Keeper::new(
+                index,
+                Arc::clone(&pools),
+                Arc::clone(&board),
+                books.clone(),
+                links.clone(),
+            );
             tasks.spawn(keeper.run());
         }
         Ok(Self { inner: Arc::new(Inner { books, links, pools, board, _keepers: tasks }) })

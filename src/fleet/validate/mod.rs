@@ -83,7 +83,7 @@ pub fn time_scale(asked: f64) -> Result<f64, FleetError> {
     if asked == 0.0 {
         return Ok(1.0);
     }
-    if !asked.is_finite() || asked < 0.0 || asked > 1000.0 {
+    if !asked.is_finite() || !(0.0..=1000.0).contains(&asked) {
         return Err(FleetError::invalid(
             "time_scale",
             format!("is {asked}; expected 0 (which is 1) to 1000"),

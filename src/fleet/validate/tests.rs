@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::fleet::spec::Mode;
 use crate::fleet::request::{SceneChange, SessionOptions};
+use crate::fleet::spec::Mode;
 use crate::proto::neuro::common::{
     GrpcObstacle, GrpcPosition, GrpcRotation, GrpcSceneConfig, GrpcStreamConfig,
 };

@@ -16,10 +16,8 @@ use super::solid::{Candidate, Hit, SHADOW_M, Solid};
 use super::sweep::Sweep;
 use super::view::SceneView;
 use super::watermark::stamp;
-use crate::render::{RenderError, Shot};
+use crate::render::{MAX_SIDE, RenderError, Shot};
 
-/// The longest side drawn, in pixels.
-pub const MAX_SIDE: u32 = 8192;
 /// The most pixels drawn: a picture of 3840x2160. Drawing takes some sixty bytes for each.
 pub const MAX_PIXELS: u32 = 1 << 23;
 /// Where a pixel at an edge is looked at, in pixels from its centre: one in each eighth, either way.

@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{Frame, RenderError, Renderer, Shot};
 pub use cancel::Cancel;
-pub use draw::{MAX_PIXELS, MAX_SIDE, draw};
+pub use draw::{MAX_PIXELS, draw};
 pub use ground::Ground;
 pub use palette::class_colour;
 pub use picture::Picture;

@@ -6,7 +6,7 @@ use glam::{DQuat, DVec2, DVec3};
 
 use super::*;
 use crate::geometry::Pose;
-use crate::render::{Encoding, MovingObject};
+use crate::render::{Encoding, MAX_SIDE, MovingObject};
 use crate::scene::camera::{CameraModel, FTheta, Fisheye, Projection, ReferencePolynomial, Shutter};
 use crate::scene::{Map, MapLine, MapLineKind, Scenario, Track, Tracks, Trajectory};
 

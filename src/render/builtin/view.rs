@@ -4,7 +4,7 @@ use glam::DVec3;
 
 use super::ground::{Ground, pose_near};
 use crate::geometry::Pose;
-use crate::render::{RenderError, Shot};
+use crate::render::{RenderError, Shot, recorded_objects};
 use crate::scene::{Map, Scenario, Track};
 
 /// The ego vehicle's path is shown so far ahead, in metres.
@@ -46,23 +46,19 @@ impl<'a> SceneView<'a> {
         let start_us = timestamp(shot.shutter_us[0]);
         let end_us = timestamp(shot.shutter_us[1].max(shot.shutter_us[0]));
         let camera_m = shot.world_from_sensor[0].translation_m;
+        let recorded;
         let objects = match &shot.objects {
-            Some(objects) => objects
-                .iter()
-                .filter_map(|object| {
-                    let track = scenario.tracks.by_id(&object.track_id)?;
-                    Some(PlacedObject::new(track, object.world_from_object))
-                })
-                .collect(),
-            None => scenario
-                .tracks
-                .alive_at(start_us)
-                .map(|(_, track, pose)| {
-                    let end = track.trajectory.pose_at(end_us).unwrap_or(pose);
-                    PlacedObject::new(track, [pose, end])
-                })
-                .collect(),
+            Some(objects) => objects,
+            None => {
+                recorded = recorded_objects(scenario, [start_us, end_us]);
+                &recorded
+            }
         };
+        let placed = objects.iter().filter_map(|object| {
+            let track = scenario.tracks.by_id(&object.track_id)?;
+            Some(PlacedObject::new(track, object.world_from_object))
+        });
+        let objects = placed.collect();
         Self {
             ground: Ground::below(&scenario.ego, start_us).unwrap_or_else(|| Ground::level(camera_m.z - 1.6)),
             map: scenario.map.as_ref(),

@@ -13,7 +13,8 @@ const MOST_CHARS: usize = 400;
 
 /// The file's name for an instance's display name, which may hold anything.
 pub(in crate::fleet::backend) fn file_stem(name: &str) -> String {
-    let safe = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '_' };
+    let safe =
+        |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '_' };
     let stem: String = name.chars().map(safe).collect();
     let stem = stem.trim_start_matches('.');
     if stem.is_empty() { "instance".to_owned() } else { stem.to_owned() }

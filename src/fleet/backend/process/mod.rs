@@ -3,6 +3,8 @@
 
 pub(super) mod log;
 mod record;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::BTreeMap;

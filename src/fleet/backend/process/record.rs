@@ -199,9 +199,12 @@ pub(super) fn find_by_environment(instance: InstanceId) -> Option<Mark> {
     let wanted = format!("{INSTANCE_VARIABLE}={instance}");
     let mut found = None;
     for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        let leads = || fs::read_to_string(entry.path().join("stat")).ok().is_some_and(|stat| leads_group(&stat, pid));
+        let leads =
+            || fs::read_to_string(entry.path().join("stat")).ok().is_some_and(|stat| leads_group(&stat, pid));
         if environment.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()) && leads() {
             found = Some(Mark::of(pid));
         }
@@ -211,6 +214,7 @@ pub(super) fn find_by_environment(instance: InstanceId) -> Option<Mark> {
 
 /// Whether a `/proc/PID/stat` is of a leader of its process group.
 fn leads_group(stat: &str, pid: i32) -> bool {
-    let group = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(2)?.parse::<i32>().ok());
+    let group =
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(2)?.parse::<i32>().ok());
     group == Some(pid)
 }

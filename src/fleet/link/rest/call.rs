@@ -98,7 +98,8 @@ impl RestLink {
             let name = ask_name(&ask);
             return Err(FleetError::Precondition(format!("{} runs no session: {name} needs one", self.name)));
         }
-        let post = |what: &str, body| Ok(Call { method: Method::POST, path: session_path(session, what), body });
+        let post =
+            |what: &str, body| Ok(Call { method: Method::POST, path: session_path(session, what), body });
         match ask {
             Ask::Start(start) => {
                 let ext::Start { real_time, time_scale } = start;
@@ -125,7 +126,11 @@ impl RestLink {
                 let patch = scene_patch(fence, &update)?;
                 Ok(Call { method: Method::PATCH, path: session_path(session, "/scene"), body: json(&patch)? })
             }
-            Ask::Load(_) | Ask::Accepted(_) | Ask::Train(_) | Ask::Terminate(_) | Ask::ReplaceEnv(_)
+            Ask::Load(_)
+            | Ask::Accepted(_)
+            | Ask::Train(_)
+            | Ask::Terminate(_)
+            | Ask::ReplaceEnv(_)
             | Ask::LearnFrom(_) => Err(FleetError::Precondition(format!(
                 "{} is polled over REST: {} has no call there",
                 self.name,
@@ -160,7 +165,8 @@ impl RestLink {
         } else {
             problem.code.as_str()
         };
-        let detail = if problem.detail.is_empty() { format!("HTTP {status}") } else { problem.detail.clone() };
+        let detail =
+            if problem.detail.is_empty() { format!("HTTP {status}") } else { problem.detail.clone() };
         if status.is_server_error() {
             let message = format!("{} could not {name}: {detail}", self.name);
             return Err(FleetError::Unavailable { message, retry_after: Duration::from_secs(1) });
@@ -191,7 +197,8 @@ fn json(body: &impl Serialize) -> Result<Option<serde_json::Value>, FleetError> 
 }
 
 fn scene_patch(fence: u64, update: &ext::UpdateScene) -> Result<ScenePatch, FleetError> {
-    let wrong = |error: prost::DecodeError| FleetError::invalid("scene", format!("is no scene change: {error}"));
+    let wrong =
+        |error: prost::DecodeError| FleetError::invalid("scene", format!("is no scene change: {error}"));
     let mut add = Vec::with_capacity(update.add.len());
     for bytes in &update.add {
         add.push((&common::GrpcObstacle::decode(bytes.as_slice()).map_err(wrong)?).into());

@@ -16,7 +16,8 @@ use crate::fleet::ids::InstanceId;
 /// version 8 UUID (RFC 9562: the bytes are the maker's own), here of a SHA-256.
 #[must_use]
 pub fn id_of_url(url: &str) -> InstanceId {
-    let digest: [u8; 32] = Sha256::digest(format!("neuro static instance {}", url.trim_end_matches('/'))).into();
+    let digest: [u8; 32] =
+        Sha256::digest(format!("neuro static instance {}", url.trim_end_matches('/'))).into();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
     InstanceId(Builder::from_custom_bytes(bytes).into_uuid())
