@@ -185,12 +185,26 @@ async fn listen(
     entries: mpsc::Sender<Entry>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let mut kept = 0;
+    let (mut kept, mut ending) = (0, false);
     loop {
-        let heard = tokio::select! {
-            _ = &mut stopped => return,
-            () = entries.closed() => return,
-            heard = heard.recv() => heard,
+        let heard = if ending {
+            // What the robot said before the end belongs to it.
+            match heard.try_recv() {
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => {
+                    Err(broadcast::error::RecvError::Lagged(missed))
+                }
+                Err(_) => return,
+                Ok(heard) => Ok(heard),
+            }
+        } else {
+            tokio::select! {
+                _ = &mut stopped => {
+                    ending = true;
+                    continue;
+                }
+                () = entries.closed() => return,
+                heard = heard.recv() => heard,
+            }
         };
         let step = match heard {
             Ok(heard) => match &heard.message {

@@ -4,6 +4,7 @@
 mod holding;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -68,6 +69,8 @@ pub(super) enum Ask {
         resume: bool,
         reply: oneshot::Sender<Result<String, FleetError>>,
     },
+    /// The orchestrator ends. Leases stay: the next one adopts them.
+    Stop(oneshot::Sender<()>),
 }
 
 pub(super) struct Keeper {
@@ -285,11 +288,14 @@ impl Keeper {
         if lease.holder != Controller::Human {
             return;
         }
-        if lease.expired(now_ms()) {
-            tracing::info!(session = %self.wheel.session, user = %lease.user, "the control lease ran out");
+        // A manual session may have become one that trains alone.
+        if lease.expired(now_ms()) || place.mode == Mode::Training {
             if !place.active() || place.robot.is_none() {
                 self.wheel.lease.send_if_modified(|lease| lease.driver.take().is_some());
-            } else if let Err(error) = self.end(true).await {
+                return;
+            }
+            tracing::info!(session = %self.wheel.session, user = %lease.user, "the control lease is over");
+            if let Err(error) = self.end(true).await {
                 tracing::warn!(session = %self.wheel.session, "control could not be given back: {error}");
             }
             return;
@@ -364,8 +370,9 @@ impl Keeper {
         // that it is broken. After a restart only the name is known.
         let same_key = self.key.is_some() && self.key == seat.who.key;
         let same_user = lease.driver.is_none() && lease.user == seat.who.user;
-        if lease.is_human(now_ms()) && seat.who.may_drive && (same_key || same_user) && seat.wants() {
+        if lease.is_human(now_ms()) && seat.who.may_drive && (same_key || same_user) {
             self.key = self.key.or(seat.who.key);
+            seat.wants.store(true, Ordering::Relaxed);
             self.wheel.lease.send_modify(|lease| lease.driver = Some(seat.id));
         }
         self.seats.push(seat);

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::message::{self, Said};
-use crate::fleet::rows::ended;
 use crate::fleet::control::{Ears, Heard, Lease, Line, RobotStream};
+use crate::fleet::rows::ended;
 use crate::instance::contract::FromRobot;
 
 /// A page that does not take a message within this time is dropped.
@@ -230,7 +230,10 @@ impl Driver {
     async fn over(&mut self) -> Result<(), End> {
         let lease = self.leases.borrow().clone();
         if !ended(lease.phase) {
-            return Err(End::Close(close_code::RESTART, "the orchestrator stops: come back with the same token"));
+            return Err(End::Close(
+                close_code::RESTART,
+                "the orchestrator stops: come back with the same token",
+            ));
         }
         self.say(message::ended(&lease)).await?;
         Err(End::Close(close_code::NORMAL, "the session is over"))
