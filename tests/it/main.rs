@@ -8,6 +8,7 @@ mod config;
 mod crowd;
 mod edge;
 mod export;
+mod fleet_control;
 mod fleet_grpc;
 mod fleet_books;
 mod fleet_ledger;

@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::outbox::{Outbox, Outgoing};
 use crate::fleet::ids::{Fence, InstanceId, SessionId};
 use crate::instance::contract::{FromRobot, ToRobot};
+use crate::telemetry::fleet::{CommandOutcome, commanded};
 
 /// Messages of a robot that a reader may be behind before it skips.
 const HEARD: usize = 256;
@@ -84,7 +85,8 @@ impl Wheel {
             *locked(&self.last) = Some(command.clone());
             self.last_ms.store(now_ms(), Ordering::Relaxed);
         }
-        locked(&self.outbox).put(Outgoing { fence, command });
+        let overtaken = locked(&self.outbox).put(Outgoing { fence, command });
+        commanded(if overtaken { CommandOutcome::Dropped } else { CommandOutcome::Forwarded });
         self.work.notify_one();
     }
 

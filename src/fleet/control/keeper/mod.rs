@@ -4,11 +4,12 @@
 mod holding;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::autopilot;
 use super::house::House;
@@ -28,6 +29,8 @@ use holding::later;
 const TICK: Duration = Duration::from_millis(200);
 /// For an order to the simulator.
 const ORDER_TIME: Duration = Duration::from_secs(5);
+/// For the policy to finish when the session is over.
+const LAST_WORDS: Duration = Duration::from_secs(12);
 /// After a takeover on a seat's behalf that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -66,6 +69,8 @@ pub(super) enum Ask {
         resume: bool,
         reply: oneshot::Sender<Result<String, FleetError>>,
     },
+    /// The orchestrator ends. Leases stay: the next one adopts them.
+    Stop(oneshot::Sender<()>),
 }
 
 pub(super) struct Keeper {
@@ -108,8 +113,9 @@ impl Keeper {
         }
     }
 
-    /// Until the session is over.
+    /// Until the session is over, or the orchestrator ends.
     pub async fn run(mut self) {
+        let mut done = None;
         loop {
             if !self.settle().await {
                 break;
@@ -117,6 +123,10 @@ impl Keeper {
             let wheel = Arc::clone(&self.wheel);
             tokio::select! {
                 ask = self.asks.recv() => match ask {
+                    Some(Ask::Stop(reply)) => {
+                        done = Some(reply);
+                        break;
+                    }
                     Some(ask) => self.hear(ask).await,
                     None => break,
                 },
@@ -125,15 +135,21 @@ impl Keeper {
             }
         }
         self.asks.close();
-        if let Some(autopilot) = self.autopilot.take() {
-            autopilot.abort();
-        }
         self.wheel.lease.send_modify(|lease| {
             lease.ended = true;
             lease.driver = None;
         });
-        self.finish_recording().await;
         self.wheel.work.notify_one();
+        self.finish_recording().await;
+        // It ends by itself, and enters what it recorded.
+        if let Some(mut autopilot) = self.autopilot.take()
+            && timeout(LAST_WORDS, &mut autopilot).await.is_err()
+        {
+            autopilot.abort();
+        }
+        if let Some(done) = done {
+            done.send(()).ok();
+        }
     }
 
     fn place(&self) -> Option<Place> {
@@ -148,6 +164,8 @@ impl Keeper {
                 drop(reply.send(self.wheel.lease.borrow().clone()));
             }
             Ask::Take(take, reply) => drop(reply.send(self.take(take).await)),
+            // Heard by `run`.
+            Ask::Stop(_) => {}
             Ask::Bind(fence, key) => {
                 if self.wheel.lease.borrow().fence == fence {
                     self.key = Some(key);
@@ -270,11 +288,14 @@ impl Keeper {
         if lease.holder != Controller::Human {
             return;
         }
-        if lease.expired(now_ms()) {
-            tracing::info!(session = %self.wheel.session, user = %lease.user, "the control lease ran out");
+        // A manual session may have become one that trains alone.
+        if lease.expired(now_ms()) || place.mode == Mode::Training {
             if !place.active() || place.robot.is_none() {
-                self.wheel.lease.send_modify(|lease| lease.driver = None);
-            } else if let Err(error) = self.end(true).await {
+                self.wheel.lease.send_if_modified(|lease| lease.driver.take().is_some());
+                return;
+            }
+            tracing::info!(session = %self.wheel.session, user = %lease.user, "the control lease is over");
+            if let Err(error) = self.end(true).await {
                 tracing::warn!(session = %self.wheel.session, "control could not be given back: {error}");
             }
             return;
@@ -349,8 +370,9 @@ impl Keeper {
         // that it is broken. After a restart only the name is known.
         let same_key = self.key.is_some() && self.key == seat.who.key;
         let same_user = lease.driver.is_none() && lease.user == seat.who.user;
-        if lease.is_human(now_ms()) && seat.who.may_drive && (same_key || same_user) && seat.wants() {
+        if lease.is_human(now_ms()) && seat.who.may_drive && (same_key || same_user) {
             self.key = self.key.or(seat.who.key);
+            seat.wants.store(true, Ordering::Relaxed);
             self.wheel.lease.send_modify(|lease| lease.driver = Some(seat.id));
         }
         self.seats.push(seat);

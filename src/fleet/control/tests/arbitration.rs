@@ -173,6 +173,38 @@ async fn in_a_hybrid_session_a_person_takes_over_and_gives_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_took_over_a_hybrid_session_comes_back_to_the_same_lease() {
+    let fleet = Fleet::start(Wish { mode: Mode::Hybrid, ..Wish::default() }).await;
+    let lease = fleet.controls.take(take(&fleet, "anna", false)).await.unwrap();
+    let claims = fleet.controls.verify(&lease.token, &fleet.session).unwrap();
+    let who = Who::with_token(&claims, &lease.token);
+    for _ in 0..2 {
+        let stream = fleet.controls.robot(&fleet.session, None, who.clone()).await.unwrap();
+        assert!(stream.driving());
+        assert_eq!(stream.lease().fence.0, lease.fence as u64);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_orchestrator_adopts_the_lease_and_its_person() {
+    let fleet = Fleet::manual().await;
+    let driver = sit(&fleet, "anna").await;
+    let fence = driver.lease().fence;
+    fleet.controls.shutdown().await;
+    assert!(driver.lease().ended && !driver.driving());
+    let closed = fleet_error(fleet.controls.robot(&fleet.session, None, Who::named("b")).await);
+    assert!(closed.contains("stopping"), "{closed}");
+    let next = fleet.another_controls();
+    let other = next.robot(&fleet.session, None, Who::named("bert")).await.unwrap();
+    assert!(!other.driving());
+    let token = fleet.controls.issue(&fleet.session, "anna", false).unwrap();
+    let claims = next.verify(&token, &fleet.session).unwrap();
+    let again = next.robot(&fleet.session, None, Who::with_token(&claims, &token)).await.unwrap();
+    assert!(again.driving());
+    assert_eq!(again.lease().fence, fence);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_has_so_many_connections_and_no_more() {
     let settings = settings::Control { max_connections: 2, ..settings::Control::default() };
     let fleet = Fleet::start(Wish { settings, ..Wish::default() }).await;

@@ -122,3 +122,26 @@ async fn a_disk_that_fails_ends_the_recording_and_not_the_drive() {
     }
     assert!(said.contains("recording failed") && said.contains("demonstrations"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_recorded_when_the_session_or_the_orchestrator_ends_is_kept() {
+    for shutdown in [false, true] {
+        let fleet = hybrid().await;
+        let stream = fleet.controls.robot(&fleet.session, None, Who::named("anna")).await.unwrap();
+        stream.take(false, None).await.unwrap();
+        let line = stream.line();
+        until("the line", || line.borrow().open).await;
+        let mut ears = stream.listen();
+        for number in 1..=5 {
+            fleet.simulator().step(number, "human");
+            ears.next().await.unwrap();
+        }
+        if shutdown {
+            fleet.controls.shutdown().await;
+        } else {
+            fleet.close().await;
+        }
+        until("the demonstration", || recorded(&fleet).len() == 1).await;
+        assert_eq!(recorded(&fleet)[0].steps, 5);
+    }
+}

@@ -290,6 +290,18 @@ impl Fleet {
         self.books.apply(Command::Close { session, to, reason, requeue_from: None }).await.unwrap();
     }
 
+    /// As after a restart: the same books, nothing else.
+    pub fn another_controls(&self) -> Controls {
+        let options = ControlOptions {
+            settings: settings::Control::default(),
+            data: self.folder.path().to_owned(),
+            demonstrations: self.folder.path().join("demonstrations"),
+            http_url: "http://127.0.0.1:8010".to_owned(),
+            policy: None,
+        };
+        Controls::start(self.books.clone(), self.links.clone(), options).unwrap()
+    }
+
     /// The simulator of environment 0.
     pub fn simulator(&self) -> &Simulator {
         let first = self.books.read(|tables| {
