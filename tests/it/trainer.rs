@@ -124,7 +124,7 @@ fn a_stopped_run_goes_on_from_its_checkpoint() {
 
 #[test]
 fn a_killed_simulator_does_not_stop_the_others() {
-    let (mut simulators, endpoints) = simulators(2);
+    let (simulators, endpoints) = simulators(2);
     let set = ["--set", "step_timeout_ms=500", "--steps", "1000000"];
     let mut trainer = Running::start(&[&["trainer", "--endpoints", &endpoints][..], &set].concat());
     trainer.tells(|told| told["away"] == 0.0);
