@@ -32,5 +32,6 @@ mod server;
 mod service;
 mod shell;
 mod stub_nurec;
+mod trainer;
 mod transcripts;
 mod world;
