@@ -16,6 +16,7 @@ mod scene;
 mod serve;
 mod settings;
 mod signals;
+mod simulate;
 mod trainer;
 
 use clap::{Parser, Subcommand};
@@ -52,6 +53,8 @@ enum Command {
     Fleet(fleet::FleetArgs),
     /// Run sessions over pools of simulators and trainers.
     Orchestrate(orchestrate::OrchestrateArgs),
+    /// Simulate a robot, for an orchestrator or alone.
+    Simulate(simulate::SimulateArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Train a policy on simulators.
@@ -74,9 +77,9 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Render(args) => render::run(&args),
         Command::Fleet(args) => fleet::run(&args),
         Command::Orchestrate(args) => orchestrate::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi(args) => openapi::run(&args),
         Command::Trainer(args) => trainer::run(&args),
-        Command::Openapi => openapi::run(),
     }
 }

@@ -82,7 +82,9 @@ impl Arm {
                 self.gripper = *gripper;
                 let now = hand(&self.positions);
                 let DVec3 { x: roll, y: pitch, z: yaw } = *rotation_rad;
-                let turn = DQuat::from_rotation_z(yaw) * DQuat::from_rotation_y(pitch) * DQuat::from_rotation_x(roll);
+                let turn = DQuat::from_rotation_z(yaw)
+                    * DQuat::from_rotation_y(pitch)
+                    * DQuat::from_rotation_x(roll);
                 Goal::Pose(Pose {
                     translation_m: now.translation_m + *translation_m,
                     rotation: rotation::product(turn, now.rotation),
@@ -109,7 +111,9 @@ impl Arm {
         let mut wanted = [0.0; JOINTS];
         match &self.goal {
             None => {}
-            Some(Goal::Hand(linear, angular)) => wanted = joint_velocities(&self.positions, *linear, *angular),
+            Some(Goal::Hand(linear, angular)) => {
+                wanted = joint_velocities(&self.positions, *linear, *angular)
+            }
             Some(Goal::Pose(target)) => {
                 let (linear, angular) = difference(&hand(&self.positions), target);
                 let linear = (linear / STEP_S).clamp_length_max(HAND_SPEED_M_S);

@@ -98,8 +98,8 @@ impl Balance {
     fn push(&mut self, to_positive_x: bool, around: &Surroundings) -> Outcome {
         self.pushed = to_positive_x;
         let mut next = self.state.pushed(to_positive_x);
-        let collision = around.solid
-            && around.stops(self.hand_m(self.state.x_m), self.hand_m(next.x_m), HAND_RADIUS_M);
+        let collision =
+            around.solid && around.stops(self.hand_m(self.state.x_m), self.hand_m(next.x_m), HAND_RADIUS_M);
         if collision {
             next = CartPole { x_m: self.state.x_m, x_dot: 0.0, ..next };
         }
@@ -327,7 +327,9 @@ mod tests {
     #[test]
     fn what_is_no_action_is_refused() {
         for action in [&[][..], &[2.0], &[0.5], &[f64::NAN], &[1.0, 0.0]] {
-            assert!(world().act(action, &Surroundings::default()).unwrap_err().to_string().contains("0 or 1"));
+            assert!(
+                world().act(action, &Surroundings::default()).unwrap_err().to_string().contains("0 or 1")
+            );
         }
     }
 

@@ -103,7 +103,10 @@ mod tests {
             {
                 state = state.pushed(*action == 1);
                 for (got, expected) in state.observation().iter().zip(expected) {
-                    assert!((got - expected).abs() <= 1e-12, "{state:?} after step {steps}, not {expected:?}");
+                    assert!(
+                        (got - expected).abs() <= 1e-12,
+                        "{state:?} after step {steps}, not {expected:?}"
+                    );
                 }
                 assert_eq!(state.fallen(), *terminated, "{state:?}");
                 steps += 1;

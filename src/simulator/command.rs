@@ -51,7 +51,8 @@ impl Command {
         match message {
             ToRobot::RobotControl { velocity } => drive(*velocity).map(Some),
             ToRobot::JointCommand { commands } => {
-                let groups = commands.iter().map(|group| joints(group, names)).collect::<Result<Vec<_>, _>>()?;
+                let groups =
+                    commands.iter().map(|group| joints(group, names)).collect::<Result<Vec<_>, _>>()?;
                 Ok(Some(Self::Joints(groups.into_iter().flatten().collect())))
             }
             ToRobot::Action { action } => read_action(action).map(Some),
@@ -64,7 +65,9 @@ impl Command {
     pub fn aims(&self) -> bool {
         match self {
             Self::Drive { .. } => false,
-            Self::Joints(targets) => targets.iter().all(|(_, target)| matches!(target, JointTarget::Position(_))),
+            Self::Joints(targets) => {
+                targets.iter().all(|(_, target)| matches!(target, JointTarget::Position(_)))
+            }
             Self::Action { .. } => true,
         }
     }
@@ -118,7 +121,11 @@ fn read_action(action: &[f64]) -> Result<Command, SimulatorError> {
 }
 
 fn finite(value: f64, name: impl Fn() -> String) -> Result<(), SimulatorError> {
-    if value.is_finite() { Ok(()) } else { Err(invalid(format!("{} is {value}, which is no number", name()))) }
+    if value.is_finite() {
+        Ok(())
+    } else {
+        Err(invalid(format!("{} is {value}, which is no number", name())))
+    }
 }
 
 fn invalid(sentence: String) -> SimulatorError {

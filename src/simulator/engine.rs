@@ -191,7 +191,8 @@ impl Engine {
             self.speed = Speed { since: now, frames: 0, fps };
         }
         self.published = now;
-        let mut vitals = Vitals { fence: self.fence, last_command_ms: self.last_command_ms, ..Vitals::default() };
+        let mut vitals =
+            Vitals { fence: self.fence, last_command_ms: self.last_command_ms, ..Vitals::default() };
         if let Some(session) = &self.session {
             vitals.session.clone_from(&session.id);
             vitals.session_fence = session.fence;
@@ -230,6 +231,10 @@ impl Engine {
         Ok(session)
     }
 
+    pub fn has(&mut self, id: &str, fence: u64) -> Result<(), SimulatorError> {
+        self.held(id, fence).map(|_| ())
+    }
+
     /// Whether a load has nothing left to do; the paths it would answer.
     pub fn loaded(&mut self, id: &str, load: &contract::Load) -> Result<Option<Vec<String>>, SimulatorError> {
         if load.fence < self.fence {
@@ -264,7 +269,12 @@ impl Engine {
         }
         self.name = Arc::from(id.as_str());
         let session = Session::new(id, load, world, around);
-        tracing::info!(session = session.id, fence = session.fence, environment = session.scene.environment, "loaded");
+        tracing::info!(
+            session = session.id,
+            fence = session.fence,
+            environment = session.scene.environment,
+            "loaded"
+        );
         let paths = session.loaded_paths.clone();
         self.session = Some(session);
         self.publish(Instant::now());
@@ -324,7 +334,8 @@ impl Engine {
     }
 
     pub fn change(&mut self, id: &str, patch: &contract::ScenePatch) -> Result<Vec<String>, SimulatorError> {
-        let position = patch.robot_position.map(|position| super::shape::pose(Some(position), None)).transpose()?;
+        let position =
+            patch.robot_position.map(|position| super::shape::pose(Some(position), None)).transpose()?;
         let session = self.held(id, patch.fence)?;
         let paths = session.around.change(&patch.add, &patch.remove)?;
         if let Some(position) = position {
@@ -375,7 +386,8 @@ impl Engine {
 
     pub fn step(&mut self, action: &[f64]) -> Result<Done, SimulatorError> {
         let (said, name) = (self.said.clone(), Arc::clone(&self.name));
-        let done = self.stepping()?.step(action, Instant::now(), &mut |message| tell(&said, &name, message))?;
+        let done =
+            self.stepping()?.step(action, Instant::now(), &mut |message| tell(&said, &name, message))?;
         self.speed.frames += 1;
         Ok(done)
     }

@@ -27,3 +27,26 @@ pub enum SimulatorError {
     #[error("{0}")]
     Away(&'static str),
 }
+
+impl SimulatorError {
+    /// The contract's code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Stale { .. } => "stale_fence",
+            Self::NotFound(_) => "not_found",
+            Self::Invalid(_) | Self::File(_) => "invalid",
+            Self::WrongPhase(_) => "wrong_phase",
+            Self::Away(_) => "unavailable",
+        }
+    }
+
+    /// The highest fence seen, where that is the matter.
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        match self {
+            Self::Stale { highest, .. } => Some(*highest),
+            _ => None,
+        }
+    }
+}

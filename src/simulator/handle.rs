@@ -192,6 +192,15 @@ impl Simulator {
         self.ask(move |engine| engine.restore(&id, order.fence, &snapshot)).await
     }
 
+    /// Whether a session is here, under this fence.
+    ///
+    /// # Errors
+    /// [`SimulatorError`].
+    pub async fn check(&self, id: &str, fence: u64) -> Result<(), SimulatorError> {
+        let id = id.to_owned();
+        self.ask(move |engine| engine.has(&id, fence)).await
+    }
+
     /// Hands a command to the robot.
     ///
     /// # Errors
@@ -243,7 +252,9 @@ impl Simulator {
             // The asker may be gone; the order is carried out all the same.
             drop(reply.send(job(engine)));
         });
-        self.jobs.try_send(job).map_err(|_| SimulatorError::Away("the simulator has more to do than it can"))?;
+        self.jobs
+            .try_send(job)
+            .map_err(|_| SimulatorError::Away("the simulator has more to do than it can"))?;
         answer.await.unwrap_or(Err(SimulatorError::Away("the simulator is stopping")))
     }
 }

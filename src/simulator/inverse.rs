@@ -46,7 +46,8 @@ pub fn solve(start: &Joints, target: &Pose, rounds: usize) -> Joints {
         if linear.length() < 1e-7 && angular.length() < 1e-7 {
             break;
         }
-        let step = joint_velocities(&joints, linear.clamp_length_max(STRIDE), angular.clamp_length_max(STRIDE));
+        let step =
+            joint_velocities(&joints, linear.clamp_length_max(STRIDE), angular.clamp_length_max(STRIDE));
         let moved: Joints = std::array::from_fn(|i| joints[i] + step[i]);
         joints = within_limits(&moved);
     }

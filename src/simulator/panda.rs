@@ -40,8 +40,7 @@ pub const LIMITS_RAD: [[f64; 2]; JOINTS] = [
 /// Fastest, in rad/s.
 pub const SPEEDS_RAD_S: Joints = [2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61];
 /// Where the arm is ready to work: the elbow bent, the hand in front, pointing down.
-pub const READY_RAD: Joints =
-    [0.0, -FRAC_PI_4, 0.0, -3.0 * FRAC_PI_4, 0.0, FRAC_PI_2, FRAC_PI_4];
+pub const READY_RAD: Joints = [0.0, -FRAC_PI_4, 0.0, -3.0 * FRAC_PI_4, 0.0, FRAC_PI_2, FRAC_PI_4];
 
 /// a (m), alpha (rad), d (m) of each joint.
 const LINKS: [[f64; 3]; JOINTS] = [
@@ -113,14 +112,18 @@ mod tests {
     use crate::geometry::rotation;
 
     fn any_joints() -> impl Strategy<Value = Joints> {
-        prop::array::uniform7(0.0..1.0f64)
-            .prop_map(|part| std::array::from_fn(|i| LIMITS_RAD[i][0] + part[i] * (LIMITS_RAD[i][1] - LIMITS_RAD[i][0])))
+        prop::array::uniform7(0.0..1.0f64).prop_map(|part| {
+            std::array::from_fn(|i| LIMITS_RAD[i][0] + part[i] * (LIMITS_RAD[i][1] - LIMITS_RAD[i][0]))
+        })
     }
 
     #[test]
     fn the_hand_is_where_the_published_arm_has_it() {
         let stretched = hand(&[0.0; JOINTS]);
-        assert!((stretched.translation_m - DVec3::new(0.088, 0.0, 0.926 - 0.1034)).length() < 1e-9, "{stretched:?}");
+        assert!(
+            (stretched.translation_m - DVec3::new(0.088, 0.0, 0.926 - 0.1034)).length() < 1e-9,
+            "{stretched:?}"
+        );
         let ready = hand(&READY_RAD);
         assert!((ready.translation_m - DVec3::new(0.30689, 0.0, 0.48688)).length() < 2e-4, "{ready:?}");
         assert!((ready.rotation * DVec3::Z - DVec3::NEG_Z).length() < 1e-9, "it points down: {ready:?}");

@@ -12,10 +12,12 @@ use super::panda::{JOINTS, Joints, READY_RAD, hand};
 use crate::geometry::Pose;
 
 /// Metres of the hand for a metre of the cart.
-pub const SCALE: f64 = 0.2;
+pub const SCALE: f64 = 0.15;
 /// How far in front of the base and how high the hand is, in metres.
 const FORWARD_M: f64 = 0.5;
-const HEIGHT_M: f64 = 0.5;
+const HEIGHT_M: f64 = 0.55;
+/// How far below level the hand points, in radians: level, the wrist would be at its limit.
+const PITCH_RAD: f64 = 30.0 * PI / 180.0;
 /// The cart may be a little beyond where an episode ends, in metres.
 const MARGIN_M: f64 = 0.1;
 /// Places on either side of the middle.
@@ -38,7 +40,7 @@ impl Rail {
     /// When the arm cannot reach one.
     pub fn new() -> Result<Self, SimulatorError> {
         let mut start = READY_RAD;
-        start[5] = PI;
+        start[5] = PI - PITCH_RAD;
         let middle = solve(&start, &place(0.0), 4 * ROUNDS);
         let half = |sign: f64| -> Result<Vec<Joints>, SimulatorError> {
             let mut joints = middle;
@@ -49,7 +51,9 @@ impl Rail {
                     let (linear, angular) = difference(&hand(&joints), &target);
                     if linear.length().max(angular.length()) > EXACT {
                         let at = target.translation_m;
-                        return Err(SimulatorError::Invalid(format!("the arm cannot hold the pole at {at} m")));
+                        return Err(SimulatorError::Invalid(format!(
+                            "the arm cannot hold the pole at {at} m"
+                        )));
                     }
                     Ok(joints)
                 })
@@ -85,9 +89,11 @@ impl Rail {
 
 const STRIDE_M: f64 = (REACH_M + MARGIN_M) * SCALE / PLACES as f64;
 
-/// `base_from_hand`: the hand level, pointing forward, so many metres to the left.
+/// `base_from_hand`: the hand pointing forward and a little down, so many metres to the left.
 fn place(left_m: f64) -> Pose {
-    let axes = DMat3::from_cols(DVec3::Z, DVec3::NEG_Y, DVec3::X);
+    let (sine, cosine) = PITCH_RAD.sin_cos();
+    let up = DVec3::new(sine, 0.0, cosine);
+    let axes = DMat3::from_cols(up, DVec3::NEG_Y, DVec3::new(cosine, 0.0, -sine));
     Pose { translation_m: DVec3::new(FORWARD_M, left_m, HEIGHT_M), rotation: DQuat::from_mat3(&axes) }
 }
 
@@ -97,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hand_is_level_and_on_the_line_wherever_the_cart_is() {
+    fn the_hand_is_on_the_line_and_keeps_its_direction_wherever_the_cart_is() {
         let rail = Rail::new().unwrap();
         for step in -240..=240 {
             let x_m = f64::from(step) / 100.0;
@@ -118,7 +124,11 @@ mod tests {
             let velocities = rail.velocities(x_m, 2.0);
             for i in 0..JOINTS {
                 let slope = (b[i] - a[i]) / 2e-4 * 2.0;
-                assert!((velocities[i] - slope).abs() < 0.05, "joint {i} at {x_m}: {} and {slope}", velocities[i]);
+                assert!(
+                    (velocities[i] - slope).abs() < 0.05,
+                    "joint {i} at {x_m}: {} and {slope}",
+                    velocities[i]
+                );
                 assert!(velocities[i].abs() < SPEEDS_RAD_S[i], "joint {i} at {x_m}: {}", velocities[i]);
             }
         }

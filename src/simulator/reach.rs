@@ -115,9 +115,12 @@ impl World for Reach {
     fn act(&mut self, action: &[f64], around: &Surroundings) -> Result<Outcome, SimulatorError> {
         // An eighth number, a gripper's, is allowed and does nothing.
         let joints: Option<&[f64; JOINTS]> = action.first_chunk().filter(|_| action.len() <= JOINTS + 1);
-        let joints = joints.filter(|joints| joints.iter().all(|value| value.is_finite())).ok_or_else(|| {
-            SimulatorError::Invalid(format!("an action of reach is {JOINTS} numbers from -1 to 1, not {action:?}"))
-        })?;
+        let joints =
+            joints.filter(|joints| joints.iter().all(|value| value.is_finite())).ok_or_else(|| {
+                SimulatorError::Invalid(format!(
+                    "an action of reach is {JOINTS} numbers from -1 to 1, not {action:?}"
+                ))
+            })?;
         let velocities: Joints = std::array::from_fn(|i| joints[i].clamp(-1.0, 1.0) * SPEEDS_RAD_S[i]);
         let collision = self.arm.turn(&velocities, around);
         Ok(self.judged(collision))

@@ -15,7 +15,12 @@ pub fn balance(arm: &Arm, lean_rad: f64, _scale: f64) -> Sketch {
 /// Reach.
 pub fn reach(arm: &Arm, target_m: DVec3, radius_m: f64) -> Sketch {
     let pose = Pose { translation_m: target_m, rotation: DQuat::IDENTITY };
-    let things = vec![Thing { id: "target".into(), class: "target", dimensions_m: DVec3::splat(2.0 * radius_m), pose }];
+    let things = vec![Thing {
+        id: "target".into(),
+        class: "target",
+        dimensions_m: DVec3::splat(2.0 * radius_m),
+        pose,
+    }];
     Sketch { things, camera: camera(arm), recording: None }
 }
 

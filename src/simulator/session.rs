@@ -248,7 +248,12 @@ impl Session {
     ///
     /// # Errors
     /// When the action is none of the task's.
-    pub fn step(&mut self, action: &[f64], now: Instant, tell: &mut dyn FnMut(FromRobot)) -> Result<Done, SimulatorError> {
+    pub fn step(
+        &mut self,
+        action: &[f64],
+        now: Instant,
+        tell: &mut dyn FnMut(FromRobot),
+    ) -> Result<Done, SimulatorError> {
         let watched = self.controller == Controller::Human
             || self.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
         let before = if watched { self.world.observe(&self.around) } else { Vec::new() };

@@ -46,9 +46,7 @@ impl Shape {
         match self {
             Self::Box(half) => 2.0 * *half,
             Self::Sphere(radius) => DVec3::splat(2.0 * radius),
-            Self::Cylinder(radius, half_height) => {
-                DVec3::new(2.0 * radius, 2.0 * radius, 2.0 * half_height)
-            }
+            Self::Cylinder(radius, half_height) => DVec3::new(2.0 * radius, 2.0 * radius, 2.0 * half_height),
         }
     }
 }
@@ -112,7 +110,9 @@ pub fn pose(
     let contract::Position { x, y, z } = position.unwrap_or_default();
     let translation = [x, y, z];
     if let Some(far) = translation.iter().find(|value| !(value.abs() <= FURTHEST_M)) {
-        return Err(invalid(format!("a position has a coordinate of {far} m; expected at most {FURTHEST_M}")));
+        return Err(invalid(format!(
+            "a position has a coordinate of {far} m; expected at most {FURTHEST_M}"
+        )));
     }
     let quaternion = match rotation {
         None => [0.0, 0.0, 0.0, 1.0],
@@ -153,7 +153,9 @@ mod tests {
         assert!(refused(&of("SPHERE", &[-1.0])).contains("-1 m"));
         assert!(refused(&of("SPHERE", &[f64::NAN])).contains("NaN"));
         assert!(refused(&of("TORUS", &[1.0])).contains("TORUS"));
-        assert!(refused(&contract::Obstacle { mesh_path: "a.obj".into(), ..of("MESH", &[]) }).contains("a.obj"));
+        assert!(
+            refused(&contract::Obstacle { mesh_path: "a.obj".into(), ..of("MESH", &[]) }).contains("a.obj")
+        );
         let mut far = of("SPHERE", &[1.0]);
         far.position.x = 1e9;
         assert!(refused(&far).contains("1000000000"));

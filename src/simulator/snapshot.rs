@@ -109,7 +109,9 @@ impl Snapshot {
 
 /// The file that a `file://` URI means.
 fn path(uri: &str) -> Result<PathBuf, SimulatorError> {
-    let invalid = || SimulatorError::Invalid(format!("{uri:?} is not the URI of a file, such as file:///data/one.json"));
+    let invalid = || {
+        SimulatorError::Invalid(format!("{uri:?} is not the URI of a file, such as file:///data/one.json"))
+    };
     let path = uri.strip_prefix("file://").ok_or_else(invalid)?;
     let path = percent_encoding::percent_decode_str(path).decode_utf8().map_err(|_| invalid())?;
     let path = PathBuf::from(path.into_owned());

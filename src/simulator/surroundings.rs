@@ -77,7 +77,8 @@ impl Surroundings {
         add: &[contract::Obstacle],
         remove: &[String],
     ) -> Result<Vec<String>, SimulatorError> {
-        if let Some(absent) = remove.iter().find(|path| !self.list.iter().any(|placed| placed.path == **path)) {
+        if let Some(absent) = remove.iter().find(|path| !self.list.iter().any(|placed| placed.path == **path))
+        {
             return Err(SimulatorError::Invalid(format!("there is no obstacle at {absent:?}")));
         }
         let left = self.list.iter().filter(|placed| !remove.contains(&placed.path)).count();

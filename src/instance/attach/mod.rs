@@ -221,6 +221,12 @@ impl Voice {
         self.say(ext::instance_message::M::Result(result)).await;
     }
 
+    /// Refuses an order: a sentence, and what a program may want to know (`code`, `fence`).
+    pub async fn refuse(&self, order_id: i64, error: String, data: HashMap<String, String>) {
+        let result = ext::OrderResult { order_id, ok: false, error, data };
+        self.say(ext::instance_message::M::Result(result)).await;
+    }
+
     /// How training goes. Never waits: where it cannot be said now, the next one will do.
     pub fn progress(&self, progress: ext::Progress) {
         let message = ext::InstanceMessage { m: Some(ext::instance_message::M::Progress(progress)) };
