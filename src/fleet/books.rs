@@ -29,10 +29,16 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 type Reply = oneshot::Sender<Result<Outcome, FleetError>>;
 
+/// What the writer is told.
+enum Order {
+    Apply(Command, Reply),
+    Close(oneshot::Sender<()>),
+}
+
 /// A handle on the books; cheap to clone. The writer ends with the last one.
 #[derive(Clone)]
 pub struct Books {
-    commands: mpsc::Sender<(Command, Reply)>,
+    orders: mpsc::Sender<Order>,
     shared: Arc<Shared>,
 }
 
@@ -73,12 +79,12 @@ impl Books {
             watchers: Mutex::new(BTreeMap::new()),
             trouble: Mutex::new(None),
         });
-        let (commands, orders) = mpsc::channel(WAITING);
+        let (sender, orders) = mpsc::channel(WAITING);
         let (notices, heard) = mpsc::channel(NOTICES);
         let writer = Writer { store, ledger, shared: Arc::clone(&shared), notices, backlog: VecDeque::new() };
         let thread = std::thread::Builder::new().name("neuro-books".to_owned());
         thread.spawn(move || writer.run(orders)).map_err(FleetError::internal)?;
-        Ok((Self { commands, shared }, heard))
+        Ok((Self { orders: sender, shared }, heard))
     }
 
     /// Carries out a command. Answers when it is durable; a command whose caller has gone away meanwhile is carried out
@@ -89,8 +95,17 @@ impl Books {
     pub async fn apply(&self, command: Command) -> Result<Outcome, FleetError> {
         let (reply, answer) = oneshot::channel();
         let ended = || FleetError::Internal("the books are closed".to_owned());
-        self.commands.send((command, reply)).await.map_err(|_| ended())?;
+        self.orders.send(Order::Apply(command, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    /// Ends the writer after what it has been told already, and closes the store; the file is free when this returns.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.orders.send(Order::Close(reply)).await.is_ok() {
+            // An error is a writer that has ended by itself: closed all the same.
+            closed.await.unwrap_or_default();
+        }
     }
 
     /// Looks at what is durable. Short, and never across an await.
@@ -161,15 +176,27 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, mut orders: mpsc::Receiver<(Command, Reply)>) {
+    fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         while let Some(first) = orders.blocking_recv() {
-            let mut group = vec![first];
-            while group.len() < GROUP
-                && let Ok(next) = orders.try_recv()
-            {
-                group.push(next);
+            let mut group = Vec::new();
+            let mut next = Some(first);
+            let mut closing = None;
+            while let Some(order) = next.take() {
+                match order {
+                    Order::Apply(command, reply) => group.push((command, reply)),
+                    Order::Close(reply) => closing = Some(reply),
+                }
+                if closing.is_none() && group.len() < GROUP {
+                    next = orders.try_recv().ok();
+                }
             }
             self.carry_out(group);
+            if let Some(reply) = closing {
+                drop(self);
+                // Whoever asked may have gone away.
+                reply.send(()).unwrap_or_default();
+                return;
+            }
         }
     }
 

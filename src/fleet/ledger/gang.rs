@@ -8,7 +8,7 @@ use super::LedgerOptions;
 use super::member::Missing;
 use super::tables::{Tables, gpu_names};
 use crate::fleet::ids::InstanceId;
-use crate::fleet::rows::{InstanceRow, Role, SessionRow};
+use crate::fleet::rows::{Condition, InstanceRow, Role, SessionRow};
 use crate::fleet::spec::{Requirements, SessionSpec};
 use crate::proto::neuro::orchestrator::grpc_training_config::Algorithm;
 
@@ -127,23 +127,36 @@ impl Wanted {
     }
 }
 
-/// GPUs on top of what is in use: of instances that were picked or are kept for somebody.
+/// Which instances are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Supply {
+    /// What can be given away now.
+    Free,
+    /// Everything that is there, as if nobody held any of it.
+    Whole,
+}
+
+/// Instances on GPUs: those in use, and on top of them those that were picked or are kept for somebody.
+#[derive(Clone)]
 struct Load<'a> {
     tables: &'a Tables,
-    /// Instances and the fewest slots that any of them bears.
+    supply: Supply,
+    /// How many, and the fewest slots that any of them bears.
     extra: BTreeMap<String, (u32, u32)>,
 }
 
 impl Load<'_> {
     fn fits(&self, row: &InstanceRow) -> bool {
+        let slots = self.tables.slots(&row.pool);
         gpu_names(row).all(|gpu| {
-            let slots = self.tables.slots(&row.pool);
             let (mut users, mut bears) = self.extra.get(&gpu).copied().unwrap_or((0, slots));
             bears = bears.min(slots);
-            for user in self.tables.gpus.get(&gpu).into_iter().flatten() {
-                users += 1;
-                let pool = self.tables.instances.get(user).map_or("", |row| row.pool.as_str());
-                bears = bears.min(self.tables.slots(pool));
+            if self.supply == Supply::Free {
+                for user in self.tables.gpus.get(&gpu).into_iter().flatten() {
+                    users += 1;
+                    let pool = self.tables.instances.get(user).map_or("", |row| row.pool.as_str());
+                    bears = bears.min(self.tables.slots(pool));
+                }
             }
             users < bears
         })
@@ -171,19 +184,20 @@ impl Tables {
         self.slots_per_gpu.get(pool).copied().unwrap_or(1).max(1)
     }
 
-    /// Free instances for what is wanted, all that there are of them; none of `kept`.
-    pub(super) fn pick(&self, wanted: &Wanted, kept: &BTreeSet<InstanceId>) -> Pick {
-        let mut load = Load { tables: self, extra: BTreeMap::new() };
+    /// Instances for what is wanted, as many as there are; none of `kept`.
+    pub(super) fn pick(&self, wanted: &Wanted, supply: Supply, kept: &BTreeSet<InstanceId>) -> Pick {
+        let mut load = Load { tables: self, supply, extra: BTreeMap::new() };
         for row in kept.iter().filter_map(|id| self.instances.get(id)) {
             load.add(row);
         }
         if !wanted.missing.trainer {
             return Pick { trainer: None, simulators: self.pick_simulators(wanted, kept, load) };
         }
-        let mut best = None;
-        let trainers = self.free(Role::Trainer, kept).filter(|row| wanted.suits(row) && load.fits(row));
+        let mut best: Option<Pick> = None;
+        let trainers =
+            self.supply(supply, Role::Trainer, kept).filter(|row| wanted.suits(row) && load.fits(row));
         for trainer in trainers.take(TRAINERS_TRIED) {
-            let mut load = Load { tables: self, extra: load.extra.clone() };
+            let mut load = load.clone();
             load.add(trainer);
             let simulators = self.pick_simulators(wanted, kept, load);
             let pick = Pick { trainer: Some(trainer.id), simulators };
@@ -191,11 +205,14 @@ impl Tables {
             if pick.completes(wanted) || trainer.gpus.is_empty() {
                 return pick;
             }
-            if best.as_ref().is_none_or(|best: &Pick| pick.simulators.len() > best.simulators.len()) {
+            if best.as_ref().is_none_or(|best| pick.simulators.len() > best.simulators.len()) {
                 best = Some(pick);
             }
         }
-        best.unwrap_or_else(|| Pick { trainer: None, simulators: self.pick_simulators(wanted, kept, load) })
+        best.unwrap_or_else(|| Pick {
+            trainer: None,
+            simulators: self.pick_simulators(wanted, kept, load.clone()),
+        })
     }
 
     fn pick_simulators(
@@ -206,7 +223,7 @@ impl Tables {
     ) -> Vec<(u32, InstanceId)> {
         let mut environments = wanted.missing.environments.iter();
         let mut picked = Vec::with_capacity(environments.len());
-        for row in self.free(Role::Simulator, kept) {
+        for row in self.supply(load.supply, Role::Simulator, kept) {
             if picked.len() == wanted.missing.environments.len() {
                 break;
             }
@@ -218,9 +235,30 @@ impl Tables {
         picked
     }
 
-    fn free(&self, role: Role, kept: &BTreeSet<InstanceId>) -> impl Iterator<Item = &InstanceRow> {
-        let idle = self.idle.get(&role).into_iter().flatten();
-        idle.filter(|(_, _, id)| !kept.contains(id)).filter_map(|(_, _, id)| self.instances.get(id))
+    fn supply<'a>(
+        &'a self,
+        supply: Supply,
+        role: Role,
+        kept: &'a BTreeSet<InstanceId>,
+    ) -> Box<dyn Iterator<Item = &'a InstanceRow> + 'a> {
+        match supply {
+            Supply::Free => {
+                let idle = self.idle.get(&role).into_iter().flatten().map(|(_, _, id)| id);
+                Box::new(idle.filter(move |id| !kept.contains(id)).filter_map(|id| self.instances.get(id)))
+            }
+            Supply::Whole => {
+                let there =
+                    |row: &&InstanceRow| row.condition != Condition::Lost && row.drain_until_ms.is_none();
+                let all = self.instances.values().filter(there);
+                Box::new(all.filter(move |row| row.role == role && !kept.contains(&row.id)))
+            }
+        }
+    }
+
+    /// What a session would get if nobody else were there.
+    pub(super) fn best_case(&self, row: &SessionRow, wanted: &Wanted) -> Pick {
+        let own = self.held.get(&row.id);
+        self.pick(wanted, Supply::Whole, own.unwrap_or(&BTreeSet::new()))
     }
 
     /// Idle instances of a role: present, nobody's, not draining.

@@ -101,14 +101,14 @@ impl Ledger {
     /// Takes an instance from whom it has, under a higher fence. Its session is given another, or waits for one.
     fn vacate(&mut self, id: InstanceId, condition: Condition, reason: &str) {
         let Some(mut row) = self.tables.instances.get(&id).cloned() else { return };
-        self.account_release(&row);
+        self.account(&row);
         let holder = row.holder.take();
         row.condition = condition;
         row.fence.0 += 1;
         let role = row.role;
         self.put_instance(row);
         let Some(Holder { session, env_index, .. }) = holder else { return };
-        self.control_lost(&session, id);
+        self.control_rests(&session, id);
         self.vacated.insert((session.clone(), role, env_index), id);
         let change = InstanceChange {
             instance_id: id.to_string(),
@@ -128,6 +128,8 @@ impl Ledger {
             self.enter(&session, Phase::Recovering, &what);
             if !self.repair(&session) {
                 self.notices.push(Notice::Short { session });
+                // Repairs come first: what is free is kept for this one from now on.
+                self.freed = true;
             }
         }
     }

@@ -108,20 +108,21 @@ impl Ledger {
         if self.attempt_now(&row) {
             return Ok(self.standing(&id, true));
         }
+        let lack = self.tables.lack_of(&row);
         if !may_queue {
-            let lack = self.tables.lack_of(&row);
             let message = format!("session {id} needs {lack}, and does not wait");
             return Err(FleetError::Exhausted { message, retry_after: RETRY_AFTER });
         }
-        let lack = self.tables.lack_of(&row);
         if fresh {
             // The row is written with the phase it came from, so that the log tells of the change.
             self.put_session(SessionRow { phase: from, ..row });
             self.enter(&id, Phase::Queued, &format!("waits for {lack}"));
         } else {
             self.put_session(row);
+            if !self.tables.held.contains_key(&id) {
+                self.enter(&id, Phase::Queued, &format!("waits for {lack}"));
+            }
         }
-        self.freed = false;
         Ok(self.standing(&id, false))
     }
 
@@ -150,8 +151,8 @@ impl Ledger {
                 return Err(FleetError::Exhausted { message, retry_after: RETRY_QUOTA_AFTER });
             }
             self.put_session(upgraded);
-            self.freed = true;
-            return Ok(self.standing(&id, false));
+            self.run_queue();
+            return Ok(self.standing(&id, true));
         }
         let phase = upgraded.phase;
         self.admit(upgraded, open.may_queue, phase)

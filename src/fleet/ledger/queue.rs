@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::gang::Wanted;
+use super::gang::{Supply, Wanted};
 use super::owners::share_of;
 use super::tables::Tables;
 use super::usage;
 use crate::fleet::ids::SessionId;
-use crate::fleet::rows::{Condition, Role, SessionRow};
+use crate::fleet::rows::SessionRow;
 use crate::fleet::spec::Priority;
 
 /// Priorities, the first served first.
@@ -19,7 +19,6 @@ pub(super) const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Order {
     sessions: Vec<SessionId>,
-    places: BTreeMap<SessionId, u32>,
 }
 
 /// A session's place in its owner's line.
@@ -31,20 +30,12 @@ pub(super) struct Walk {
     priority: Priority,
     turns: BTreeSet<(u64, i64, String)>,
     last: BTreeMap<String, Place>,
-    /// Instances on top of what owners hold, of grants that are only imagined.
-    imagined: BTreeMap<String, u64>,
     again: Option<String>,
 }
 
 impl Walk {
     pub(super) fn new(tables: &Tables, priority: Priority) -> Self {
-        let mut walk = Self {
-            priority,
-            turns: BTreeSet::new(),
-            last: BTreeMap::new(),
-            imagined: BTreeMap::new(),
-            again: None,
-        };
+        let mut walk = Self { priority, turns: BTreeSet::new(), last: BTreeMap::new(), again: None };
         for owner in tables.waiting.keys() {
             walk.queue_up(tables, owner);
         }
@@ -67,9 +58,7 @@ impl Walk {
 
     fn queue_up(&mut self, tables: &Tables, owner: &str) {
         let Some(place) = self.next_place(tables, owner) else { return };
-        let extra = self.imagined.get(owner).copied().unwrap_or(0);
-        let share = tables.share(owner).saturating_add(share_of(extra, tables.quota(owner).weight));
-        self.turns.insert((share, place.1, owner.to_owned()));
+        self.turns.insert((tables.share(owner), place.1, owner.to_owned()));
     }
 
     /// The next session, whether or not the one before was granted.
@@ -86,21 +75,51 @@ impl Walk {
     }
 }
 
+/// An owner's sessions of one priority.
+struct Line<'a, I: Iterator<Item = &'a Place>> {
+    places: std::iter::Peekable<I>,
+    held: u64,
+    weight: u32,
+}
+
 impl Order {
     fn of(tables: &Tables) -> Self {
         let mut order = Self::default();
         for priority in PRIORITIES {
-            let mut walk = Walk::new(tables, priority);
-            while let Some(id) = walk.next(tables) {
-                if let Some(row) = tables.sessions.get(&id) {
-                    let size = u64::from(row.gang.simulators) + u64::from(row.gang.trainers);
-                    *walk.imagined.entry(row.owner.clone()).or_default() += size;
+            let lines = tables.waiting.iter().map(|(owner, places)| {
+                let used = tables.used(owner);
+                Line {
+                    places: places.iter().filter(|place| place.0.0 == priority).peekable(),
+                    held: u64::from(used.simulators) + u64::from(used.trainers),
+                    weight: tables.quota(owner).weight,
                 }
-                order.places.insert(id.clone(), order.sessions.len() as u32 + 1);
-                order.sessions.push(id);
-            }
+            });
+            order.append(tables, lines.collect());
         }
         order
+    }
+
+    /// Turn by turn, as if everything were granted.
+    fn append<'a, I: Iterator<Item = &'a Place>>(&mut self, tables: &Tables, mut lines: Vec<Line<'a, I>>) {
+        let mut turns = BTreeSet::new();
+        let mut next = (0..lines.len()).collect::<Vec<_>>();
+        loop {
+            for index in next.drain(..) {
+                if let Some(line) = lines.get_mut(index)
+                    && let Some(place) = line.places.peek()
+                {
+                    turns.insert((share_of(line.held, line.weight), place.1, index));
+                }
+            }
+            let Some((_, _, index)) = turns.pop_first() else { return };
+            let Some(line) = lines.get_mut(index) else { return };
+            let Some((_, _, id)) = line.places.next() else { return };
+            if let Some(row) = tables.sessions.get(id) {
+                line.held += u64::from(row.gang.simulators) + u64::from(row.gang.trainers);
+            }
+            self.sessions.push(id.clone());
+            next.push(index);
+        }
     }
 }
 
@@ -124,10 +143,10 @@ impl Tables {
     /// A session's place in the queue, from 1; 0 when it is not there.
     #[must_use]
     pub fn position(&self, session: &SessionId) -> u32 {
-        if self.waiting.is_empty() {
+        if !self.sessions.get(session).is_some_and(super::tables::waits) {
             return 0;
         }
-        self.order().places.get(session).copied().unwrap_or(0)
+        self.queue().iter().position(|id| id == session).map_or(0, |place| place as u32 + 1)
     }
 
     /// What a session waits for, in words: `2 simulators`, `quota: 3 of 3 sessions in use`. Empty when it does not wait.
@@ -151,28 +170,31 @@ impl Tables {
             }
         };
         let wanted = Wanted::of(row, self.missing(row), most_gpus);
-        let pick = self.pick(&wanted, &BTreeSet::new());
+        let pick = self.pick(&wanted, Supply::Free, &BTreeSet::new());
+        let whole = self.best_case(row, &wanted);
         let mut lacks = Vec::new();
         if wanted.missing.trainer && pick.trainer.is_none() {
-            lacks.push(self.or_nowhere(&wanted, Role::Trainer, 1, wanted.trainer_text()));
+            let unlimited = Wanted { most_gpus: None, ..wanted.clone() };
+            if whole.trainer.is_some() {
+                lacks.push(wanted.trainer_text());
+            } else if self.best_case(row, &unlimited).trainer.is_some() {
+                let (used, limit) =
+                    (self.used(&row.owner).training_gpus, self.quota(&row.owner).max_training_gpus);
+                lacks
+                    .push(format!("quota: {used} of {limit} training GPUs in use, and no trainer has fewer"));
+            } else {
+                lacks.push(wanted.trainer_text() + " (the fleet has none)");
+            }
         }
-        let short = wanted.missing.environments.len().saturating_sub(pick.simulators.len());
-        if short > 0 {
-            let count = wanted.missing.environments.len();
-            lacks.push(self.or_nowhere(&wanted, Role::Simulator, count, wanted.simulators_text(short)));
+        let count = wanted.missing.environments.len();
+        if pick.simulators.len() < count {
+            let text = wanted.simulators_text(count - pick.simulators.len());
+            let has = whole.simulators.len();
+            lacks.push(if has < count { format!("{text} (the fleet has {has} of {count})") } else { text });
         }
         if lacks.is_empty() {
-            return "its turn: what is free is kept for a session before it".to_owned();
+            return "its turn: what is free is kept for sessions before it".to_owned();
         }
         lacks.join(" and ")
-    }
-
-    /// Says so when even the whole fleet has not enough of that sort.
-    fn or_nowhere(&self, wanted: &Wanted, role: Role, count: usize, text: String) -> String {
-        let there = |row: &&crate::fleet::rows::InstanceRow| {
-            row.role == role && row.condition != Condition::Lost && wanted.suits(row)
-        };
-        let has = self.instances.values().filter(there).take(count).count();
-        if has >= count { text } else { format!("{text} (the fleet has {has} of that sort)") }
     }
 }

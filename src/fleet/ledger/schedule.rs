@@ -1,10 +1,11 @@
 //! Giving instances away: repairs first, then the queue. A session that waited longer than `patience` has what comes free
-//! kept for it, so a large gang is not passed for ever by small ones.
+//! kept for it, so a large gang is not passed for ever by small ones. Nothing is kept for one that the whole fleet is too
+//! small for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::gang::{Pick, Wanted};
+use super::gang::{Pick, Supply, Wanted};
 use super::queue::{PRIORITIES, Walk};
 use super::tables::Tables;
 use super::transact::Ledger;
@@ -20,50 +21,50 @@ const OVERTAKEN: u32 = 32;
 /// What is not in the rows: how the queue was left.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scheduler {
-    /// For whom what came free is kept, and what that is.
-    kept: Option<(SessionId, BTreeSet<InstanceId>)>,
+    /// What is free but kept for sessions that miss members.
+    repairs: BTreeSet<InstanceId>,
+    /// The session in the queue that lost its patience.
+    first: Option<SessionId>,
+    /// What is free but kept for repairs and for `first`.
+    kept: BTreeSet<InstanceId>,
     /// How often younger sessions passed one that had lost its patience.
     overtaken: BTreeMap<SessionId, u32>,
 }
 
-enum Attempt {
-    Granted,
-    /// Its owner may have no more.
-    Quota,
-    /// Too little is free.
-    Short(Wanted),
+/// What was looked at in one run through the queue, so that a thousand equal sessions are looked at once.
+#[derive(Default)]
+struct Run {
+    /// There is not enough free for these.
+    short: BTreeSet<u64>,
+    /// The whole fleet is not enough for these: nothing is kept for them.
+    hopeless: BTreeSet<u64>,
+}
+
+fn hash_of(wanted: &Wanted) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    wanted.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Ledger {
-    /// Gives a session what it misses, if that is free and not kept for another.
-    fn attempt(&mut self, row: &SessionRow, kept: &BTreeSet<InstanceId>) -> Attempt {
-        let Ok(most_gpus) = self.tables.allowance(row, &usage::month(self.now_ms)) else {
-            return Attempt::Quota;
-        };
-        let wanted = Wanted::of(row, self.tables.missing(row), most_gpus);
-        let pick = self.tables.pick(&wanted, kept);
-        if pick.completes(&wanted) {
-            self.grant(row, &pick);
-            return Attempt::Granted;
-        }
-        Attempt::Short(wanted)
+    /// What a session still needs; `None` when its owner may have no more.
+    fn wanted(&self, row: &SessionRow) -> Option<Wanted> {
+        let most_gpus = self.tables.allowance(row, &usage::month(self.now_ms)).ok()?;
+        Some(Wanted::of(row, self.tables.missing(row), most_gpus))
     }
 
-    /// Gives a session that is new in the queue its gang, if nobody before it is kept waiting by that. The row need not
+    /// Gives a session that is new in the queue its gang, if that takes nothing from a session before it. The row need not
     /// be in the tables yet: nothing is written unless it is granted.
     pub(super) fn attempt_now(&mut self, row: &SessionRow) -> bool {
-        let kept = match &self.scheduler.kept {
-            Some((first, kept)) if !self.goes_before(row, first) => kept.clone(),
-            _ => BTreeSet::new(),
-        };
-        if matches!(self.attempt(row, &kept), Attempt::Granted) {
-            if let Some((_, kept)) = &mut self.scheduler.kept {
-                let held = self.tables.held.get(&row.id);
-                kept.retain(|id| held.is_none_or(|held| !held.contains(id)));
-            }
-            return true;
+        let Some(wanted) = self.wanted(row) else { return false };
+        let before = self.scheduler.first.as_ref().is_none_or(|first| self.goes_before(row, first));
+        let kept = if before { &self.scheduler.repairs } else { &self.scheduler.kept };
+        let pick = self.tables.pick(&wanted, Supply::Free, kept);
+        let complete = pick.completes(&wanted);
+        if complete {
+            self.grant(row, &pick);
         }
-        false
+        complete
     }
 
     /// Whether a new session is served before one that waits.
@@ -78,67 +79,74 @@ impl Ledger {
 
     /// Serves everybody who can be served with what is free.
     pub(super) fn run_queue(&mut self) {
+        self.run_repairs();
+        self.scheduler.first = None;
+        self.scheduler.kept = self.scheduler.repairs.clone();
+        let tables = &self.tables;
+        self.scheduler.overtaken.retain(|id, _| tables.sessions.get(id).is_some_and(super::tables::waits));
+        let mut run = Run::default();
+        for priority in PRIORITIES {
+            let old = self.scheduler.overtaken.iter().filter(|(_, times)| **times >= OVERTAKEN);
+            let old = old.filter_map(|(id, _)| self.tables.sessions.get(id));
+            let first = old.filter(|row| row.priority == priority).min_by_key(|row| row.queued_ms);
+            if let Some(id) = first.map(|row| row.id.clone()) {
+                self.serve(&id, &mut run);
+            }
+            let mut walk = Walk::new(&self.tables, priority);
+            while !self.nothing_free()
+                && let Some(id) = walk.next(&self.tables)
+            {
+                self.serve(&id, &mut run);
+            }
+        }
+    }
+
+    /// Tries every repair, then keeps what is left for those that could not be made.
+    fn run_repairs(&mut self) {
         for id in self.tables.short.clone() {
             self.repair(&id);
         }
-        self.scheduler.kept = None;
-        if self.tables.waiting.is_empty() {
-            self.scheduler.overtaken.clear();
-            return;
-        }
-        let mut failed = BTreeSet::new();
-        for priority in PRIORITIES {
-            let old = self.scheduler.overtaken.iter().filter(|(_, times)| **times >= OVERTAKEN);
-            let first = old.filter_map(|(id, _)| self.tables.sessions.get(id));
-            let first = first.filter(|row| row.priority == priority).min_by_key(|row| row.queued_ms);
-            if let Some(id) = first.map(|row| row.id.clone()) {
-                self.serve(&id, &mut failed);
-            }
-            let mut walk = Walk::new(&self.tables, priority);
-            while let Some(id) = walk.next(&self.tables) {
-                if self.nothing_free() {
-                    return;
-                }
-                self.serve(&id, &mut failed);
+        self.scheduler.repairs.clear();
+        for row in self.tables.short.iter().filter_map(|id| self.tables.sessions.get(id)) {
+            let wanted = Wanted::of(row, self.tables.missing(row), self.gpus_left(row));
+            if row.phase != Phase::Stopping && self.tables.best_case(row, &wanted).completes(&wanted) {
+                let pick = self.tables.pick(&wanted, Supply::Free, &self.scheduler.repairs);
+                self.scheduler.repairs.extend(pick.instances());
             }
         }
-        let tables = &self.tables;
-        self.scheduler.overtaken.retain(|id, _| tables.sessions.get(id).is_some_and(super::tables::waits));
     }
 
     fn nothing_free(&self) -> bool {
-        let kept = self.scheduler.kept.as_ref().map_or(0, |(_, kept)| kept.len());
-        self.tables.idle(Role::Simulator) + self.tables.idle(Role::Trainer) <= kept
+        self.tables.idle(Role::Simulator) + self.tables.idle(Role::Trainer) <= self.scheduler.kept.len()
     }
 
-    fn serve(&mut self, id: &SessionId, failed: &mut BTreeSet<u64>) {
-        let Some(row) = self.tables.sessions.get(id).filter(|row| super::tables::waits(row)).cloned() else {
+    fn serve(&mut self, id: &SessionId, run: &mut Run) {
+        let Some(row) = self.tables.sessions.get(id).filter(|row| super::tables::waits(row)) else { return };
+        let Some(wanted) = self.wanted(row) else { return };
+        let hash = hash_of(&wanted);
+        if self.scheduler.first.as_ref() == Some(id) {
             return;
-        };
-        let kept = match &self.scheduler.kept {
-            Some((session, _)) if session == id => return,
-            Some((_, kept)) => kept.clone(),
-            None => BTreeSet::new(),
-        };
-        let Ok(most_gpus) = self.tables.allowance(&row, &usage::month(self.now_ms)) else { return };
-        let wanted = Wanted::of(&row, self.tables.missing(&row), most_gpus);
-        let mut hasher = DefaultHasher::new();
-        wanted.hash(&mut hasher);
-        let known = failed.contains(&hasher.finish());
-        if !known {
-            let pick = self.tables.pick(&wanted, &kept);
+        }
+        if !run.short.contains(&hash) {
+            let pick = self.tables.pick(&wanted, Supply::Free, &self.scheduler.kept);
             if pick.completes(&wanted) {
+                let row = row.clone();
                 self.grant(&row, &pick);
                 return;
             }
-            failed.insert(hasher.finish());
+            run.short.insert(hash);
         }
-        let waited = self.now_ms.saturating_sub(row.queued_ms);
-        if self.scheduler.kept.is_none()
-            && u128::try_from(waited).is_ok_and(|ms| ms >= self.options.patience.as_millis())
-        {
-            let pick = self.tables.pick(&wanted, &kept);
-            self.scheduler.kept = Some((id.clone(), pick.instances().collect()));
+        let waited_ms = u128::try_from(self.now_ms.saturating_sub(row.queued_ms)).unwrap_or(0);
+        let impatient = self.scheduler.first.is_none() && waited_ms >= self.options.patience.as_millis();
+        if !impatient || run.hopeless.contains(&hash) {
+            return;
+        }
+        if self.tables.best_case(row, &wanted).completes(&wanted) {
+            let pick = self.tables.pick(&wanted, Supply::Free, &self.scheduler.kept);
+            self.scheduler.kept.extend(pick.instances());
+            self.scheduler.first = Some(id.clone());
+        } else {
+            run.hopeless.insert(hash);
         }
     }
 
@@ -204,18 +212,22 @@ impl Ledger {
         members
     }
 
+    /// GPUs that its owner's quota leaves for a granted session's trainer.
+    fn gpus_left(&self, row: &SessionRow) -> Option<u32> {
+        let limit = self.tables.quota(&row.owner).max_training_gpus;
+        let own = self.tables.charges.get(&row.id).copied().unwrap_or_default();
+        let others = self.tables.used(&row.owner).without(own);
+        (limit != 0).then(|| limit.saturating_sub(others.training_gpus))
+    }
+
     /// Gives a granted session others for the members that it lost, all of them or none.
     pub(super) fn repair(&mut self, id: &SessionId) -> bool {
-        let Some(row) = self.tables.sessions.get(id).cloned() else { return false };
+        let Some(row) = self.tables.sessions.get(id) else { return false };
         if !self.tables.short.contains(id) || row.phase == Phase::Stopping {
             return false;
         }
-        let others =
-            self.tables.used(&row.owner).without(self.tables.charges.get(id).copied().unwrap_or_default());
-        let limit = self.tables.quota(&row.owner).max_training_gpus;
-        let most_gpus = (limit != 0).then(|| limit.saturating_sub(others.training_gpus));
-        let wanted = Wanted::of(&row, self.tables.missing(&row), most_gpus);
-        let pick = self.tables.pick(&wanted, &BTreeSet::new());
+        let wanted = Wanted::of(row, self.tables.missing(row), self.gpus_left(row));
+        let pick = self.tables.pick(&wanted, Supply::Free, &BTreeSet::new());
         if !pick.completes(&wanted) {
             return false;
         }
@@ -238,7 +250,7 @@ impl Tables {
         low.sort_by_key(|low| std::cmp::Reverse(low.granted_ms));
         let mut victims = Vec::new();
         let mut low = low.into_iter();
-        while !imagined.pick(&wanted, &BTreeSet::new()).completes(&wanted) {
+        while !imagined.pick(&wanted, Supply::Free, &BTreeSet::new()).completes(&wanted) {
             let victim = low.next()?;
             for member in self.members(&victim.id) {
                 if let Some(mut row) = imagined.instances.get(&member.instance).cloned() {

@@ -4,7 +4,7 @@ use super::transact::Ledger;
 use super::{Change, Notice, Outcome};
 use crate::fleet::error::FleetError;
 use crate::fleet::event::EventKind;
-use crate::fleet::ids::{InstanceId, SessionId};
+use crate::fleet::ids::SessionId;
 use crate::fleet::rows::{DemonstrationRow, Phase, Quota, ended};
 use crate::fleet::spec::{Gang, Mode};
 use crate::proto::neuro::ext::InstanceChange;
@@ -62,7 +62,7 @@ impl Ledger {
         let mut released = Vec::new();
         for member in self.tables.members(id) {
             let Some(mut row) = self.tables.instances.get(&member.instance).cloned() else { continue };
-            self.account_release(&row);
+            self.account(&row);
             row.holder = None;
             row.fence.0 += 1;
             released.push((row.id, row.fence));
@@ -176,10 +176,5 @@ impl Ledger {
             self.put(Change::SessionGone(id));
         }
         Ok(Outcome::Done)
-    }
-
-    /// An instance that is lost drives nothing more for anybody.
-    pub(super) fn control_lost(&mut self, session: &SessionId, instance: InstanceId) {
-        self.control_rests(session, instance);
     }
 }

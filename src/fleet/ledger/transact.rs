@@ -62,15 +62,11 @@ impl Ledger {
         self.changes.clear();
         self.notices.clear();
         self.freed = false;
-        let mut answer = self.dispatch(command);
+        let answer = self.dispatch(command);
         if answer.is_ok() && self.freed {
             self.run_queue();
         }
         debug_assert!(answer.is_ok() || self.changes.is_empty(), "{answer:?} left {:?}", self.changes);
-        // A session that was queued and served in the same breath is answered by what it has now.
-        if let Ok(Outcome::Done) = answer {
-            answer = Ok(Outcome::Done);
-        }
         Effect {
             answer,
             changes: std::mem::take(&mut self.changes),

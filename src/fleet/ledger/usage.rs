@@ -39,12 +39,8 @@ fn next_month_ms(at_ms: i64) -> i64 {
 }
 
 impl Ledger {
-    /// Adds the GPU time of an instance that is about to be released.
-    pub(super) fn account_release(&mut self, row: &InstanceRow) {
-        self.account(row);
-    }
-
-    fn account(&mut self, row: &InstanceRow) {
+    /// Adds the GPU time of an instance that is held, or about to be released.
+    pub(super) fn account(&mut self, row: &InstanceRow) {
         let Some(holder) = &row.holder else { return };
         let Some(session) = self.tables.sessions.get(&holder.session) else { return };
         let owner = session.owner.clone();

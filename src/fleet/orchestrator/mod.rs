@@ -135,3 +135,6 @@ impl Orchestrator {
         self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,12 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Somebody else keeps books in it.
+    #[error("{path} is in use by another orchestrator")]
+    InUse {
+        /// The file.
+        path: String,
+    },
     /// The disk or the database said no.
     #[error("the books cannot be {doing}: {problem}")]
     Failed {

@@ -1,7 +1,8 @@
 //! The books in one SQLite file, in write-ahead mode, synced to the disk at every commit.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row};
@@ -15,15 +16,44 @@ use crate::proto::neuro::ext::Demonstration;
 /// How long another program may hold the file, a backup for instance.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long an orchestrator that ends may hold the file.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
+    /// Locked for as long as the store is open.
+    _lock: File,
 }
 
 fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |error| StoreError::Failed { doing, problem: error.to_string() }
+}
+
+/// Locks the file beside the store, which an orchestrator that is just ending may still hold for a moment.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let failed = |error: std::io::Error| {
+        let problem = format!("{}: {error}", Path::new(&name).display());
+        StoreError::Failed { doing: "opened", problem }
+    };
+    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse { path: path.display().to_string() });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
 }
 
 impl SqliteStore {
@@ -33,6 +63,7 @@ impl SqliteStore {
     /// When it cannot be opened, is no file of ours, was written by a newer version, or is in use.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let name = || path.display().to_string();
+        let lock = lock(path)?;
         let mut connection = Connection::open(path)
             .map_err(|error| StoreError::Damaged { path: name(), problem: error.to_string() })?;
         connection.busy_timeout(PATIENCE).map_err(failed("opened"))?;
@@ -42,7 +73,7 @@ impl SqliteStore {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed("opened"))?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::bring_forward(&mut connection, path)?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), _lock: lock })
     }
 
     fn each(
@@ -141,5 +172,83 @@ impl Store for SqliteStore {
         let connection = Connection::open_with_flags(&self.path, flags).map_err(failed("opened"))?;
         connection.busy_timeout(PATIENCE).map_err(failed("opened"))?;
         Ok(Box::new(SqliteLog(connection)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::fleet::books::Books;
+    use crate::fleet::error::FleetError;
+    use crate::fleet::ledger::{Command, LedgerOptions};
+    use crate::fleet::rows::Quota;
+
+    /// A disk of so many pages.
+    struct Small {
+        store: SqliteStore,
+        pages: Arc<AtomicU32>,
+    }
+
+    impl Store for Small {
+        fn load(&mut self) -> Result<Tables, StoreError> {
+            self.store.load()
+        }
+
+        fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+            let pages = self.pages.load(Ordering::SeqCst);
+            self.store.connection.pragma_update(None, "max_page_count", pages).unwrap();
+            self.store.commit(changes)
+        }
+
+        fn log(&self) -> Result<Box<dyn Log>, StoreError> {
+            self.store.log()
+        }
+    }
+
+    fn set(owner: &str) -> Command {
+        let quota = Quota { max_sessions: 3, ..Quota::default() };
+        Command::SetQuota { owner: owner.repeat(400), quota }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_commands_and_is_forgotten_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.db");
+        let pages = Arc::new(AtomicU32::new(1 << 20));
+        let small = Small { store: SqliteStore::open(&path).unwrap(), pages: Arc::clone(&pages) };
+        let (books, mut notices) = Books::open(Box::new(small), LedgerOptions::default()).unwrap();
+        books.apply(set("before-")).await.unwrap();
+        // SQLite goes no lower than what is used already: not one page more.
+        pages.store(1, Ordering::SeqCst);
+        let mut refused = Vec::new();
+        for number in 0..20 {
+            let owner = format!("full-{number}-");
+            if let Err(error) = books.apply(set(&owner)).await {
+                refused.push((owner.repeat(400), error));
+            }
+        }
+        let (_, error) = refused.first().expect("20 long names fit into no page");
+        assert!(matches!(error, FleetError::Unavailable { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains("the books cannot be written: database or disk is full"),
+            "{error}"
+        );
+        assert_eq!(books.trouble().as_ref(), Some(error));
+        books.read(|tables| {
+            assert!(
+                refused.iter().all(|(owner, _)| !tables.quotas.contains_key(owner)),
+                "seen, but not written"
+            );
+        });
+        pages.store(1 << 20, Ordering::SeqCst);
+        books.apply(set("after-")).await.unwrap();
+        assert_eq!(books.trouble(), None);
+        let seen = books.read(|tables| tables.quotas.clone());
+        books.close().await;
+        assert_eq!(SqliteStore::open(&path).unwrap().load().unwrap().quotas, seen);
+        assert!(notices.recv().await.is_none());
     }
 }
