@@ -5,6 +5,8 @@
 
 mod adam;
 pub mod attend;
+#[cfg(test)]
+mod attend_tests;
 mod checkpoint;
 mod demonstrations;
 mod environments;

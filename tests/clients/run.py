@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 
-from . import fleet_buf, fleet_java, fleet_reflection, mcap_check, nurec, originals, stock
+from . import fleet_buf, fleet_java, fleet_reflection, mcap_check, nurec, originals, steps, stock
 from .server import Orchestrator, Renderer, Server
 
 MODELS = ("models/tabletop", "models/tiny")
@@ -65,7 +65,12 @@ def fleet(tally, binary):
         print("THE JAVA CLIENT WAS LEFT OUT: TEST_SKIP_JAVA=1")
 
 
-GROUPS = {group.__name__: group for group in (policies, exports, scenes, fleet)}
+def trainers(tally, binary):
+    for client in steps.ALL:
+        tally.run("steps", client, binary)
+
+
+GROUPS = {group.__name__: group for group in (policies, exports, scenes, fleet, trainers)}
 
 
 def main(binary, *chosen):

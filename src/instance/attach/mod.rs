@@ -5,6 +5,8 @@
 
 mod link;
 #[cfg(test)]
+pub(crate) mod office;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
