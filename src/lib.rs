@@ -14,4 +14,6 @@ pub mod policy;
 pub mod proto;
 pub mod render;
 pub mod scene;
+pub mod simulator;
 pub mod telemetry;
+pub mod trainer;

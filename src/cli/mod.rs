@@ -1,10 +1,13 @@
 //! The command line: one file a sub-command. Only here and in `main` is `anyhow` used.
 
 mod config;
+mod driver;
 mod exit;
+mod fleet;
 mod model;
 mod openapi;
 mod options;
+mod orchestrate;
 mod output;
 mod predict;
 mod render;
@@ -13,6 +16,8 @@ mod scene;
 mod serve;
 mod settings;
 mod signals;
+mod simulate;
+mod trainer;
 
 use clap::{Parser, Subcommand};
 
@@ -44,10 +49,18 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Draw scenes for other programs, as a NuRec service does.
     Render(render::RenderArgs),
+    /// Look at a running orchestrator.
+    Fleet(fleet::FleetArgs),
+    /// Run sessions over pools of simulators and trainers.
+    Orchestrate(orchestrate::OrchestrateArgs),
+    /// Simulate a robot, for an orchestrator or alone.
+    Simulate(simulate::SimulateArgs),
     /// Show the effective settings.
     Config(config::ConfigArgs),
+    /// Train a policy on simulators.
+    Trainer(Box<trainer::TrainerArgs>),
     /// Print the OpenAPI document.
-    Openapi,
+    Openapi(openapi::OpenapiArgs),
 }
 
 /// Runs a command to its end.
@@ -62,7 +75,11 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
+        Command::Orchestrate(args) => orchestrate::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Config(args) => config::run(&args),
-        Command::Openapi => openapi::run(),
+        Command::Openapi(args) => openapi::run(&args),
+        Command::Trainer(args) => trainer::run(&args),
     }
 }

@@ -13,6 +13,9 @@ const CONFIG: &str = "config";
 
 /// Which settings a command takes as flags.
 pub trait FlagSet {
+    /// Whether `--config` and `NEURO_CONFIG` name the file of these settings; other commands have a file of their own.
+    const FILE: bool = true;
+
     /// Whether this one is.
     fn takes(key: &Key) -> bool;
 }
@@ -56,7 +59,8 @@ impl<S: FlagSet> SettingFlags<S> {
     }
 
     fn layers(&self) -> Result<Effective, crate::config::ConfigError> {
-        let named = self.file.clone().or_else(|| std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
+        let of_environment = || std::env::var_os(CONFIG_VARIABLE).filter(|_| S::FILE).map(PathBuf::from);
+        let named = self.file.clone().or_else(of_environment);
         let mut loader = Loader::default();
         if let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) {
             loader = loader.file(&path)?;
@@ -82,13 +86,11 @@ fn argument(name: String, value: &'static str, help: String, switch: bool) -> Ar
 
 impl<S: FlagSet> Args for SettingFlags<S> {
     fn augment_args(command: Command) -> Command {
-        let config = argument(
-            CONFIG.to_owned(),
-            "FILE",
-            format!("TOML file of settings [env: {CONFIG_VARIABLE}]"),
-            false,
-        );
-        let mut command = command.arg(config);
+        let mut command = command;
+        if S::FILE {
+            let help = format!("TOML file of settings [env: {CONFIG_VARIABLE}]");
+            command = command.arg(argument(CONFIG.to_owned(), "FILE", help, false));
+        }
         for key in KEYS.iter().filter(|key| S::takes(key)) {
             let help = format!("{} [env: {}]", key.help, key.variable());
             command = command.arg(argument(key.name.to_owned(), key.value, help, key.switch));
@@ -120,7 +122,8 @@ impl<S: FlagSet> FromArgMatches for SettingFlags<S> {
                 values.extend(text(&name).map(|value| (name, value)));
             }
         }
-        Ok(Self { file: text(CONFIG).map(PathBuf::from), values, set: PhantomData })
+        let file = if S::FILE { text(CONFIG).map(PathBuf::from) } else { None };
+        Ok(Self { file, values, set: PhantomData })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -13,6 +13,8 @@ use super::settings::ServeConfig;
 
 /// Names the configuration file when no flag does.
 pub const CONFIG_VARIABLE: &str = "NEURO_CONFIG";
+/// Variables of the programs that talk to an orchestrator: where it is, and the key. No settings.
+pub const CLIENT_VARIABLES: [&str; 2] = ["NEURO_ORCHESTRATOR", "NEURO_FLEET_KEY"];
 /// What other Rust programs call the log filter; `NEURO_LOG` overrules it.
 const RUST_LOG: &str = "RUST_LOG";
 const PREFIX: &str = "NEURO_";
@@ -89,7 +91,8 @@ impl Loader {
         if let Some((_, filter)) = all.iter().find(|(name, value)| name == RUST_LOG && !value.is_empty()) {
             self.apply("log", filter, Source::Variable(RUST_LOG.to_owned()))?;
         }
-        all.retain(|(name, value)| name.starts_with(PREFIX) && name != CONFIG_VARIABLE && !value.is_empty());
+        let setting = |name: &str| name != CONFIG_VARIABLE && !CLIENT_VARIABLES.contains(&name);
+        all.retain(|(name, value)| name.starts_with(PREFIX) && setting(name) && !value.is_empty());
         all.sort();
         for (variable, value) in all {
             let name = variable.trim_start_matches(PREFIX).to_ascii_lowercase();

@@ -18,6 +18,7 @@ pub mod fields;
 pub mod fleet;
 pub mod form;
 pub mod health;
+pub mod instance;
 pub mod json;
 pub mod json_numpy;
 pub mod listener;

@@ -1,7 +1,11 @@
 """The built binary on a free loopback port, ended with its block."""
 
+import json
 import os
+import pathlib
+import signal
 import subprocess
+import tempfile
 import threading
 
 
@@ -56,3 +60,46 @@ class Renderer(Running):
         if line.startswith("neuro render listening on "):
             self.target = line.removeprefix("neuro render listening on ")
         return self.target is not None
+
+
+class Orchestrator(Running):
+    """`neuro orchestrate` over simulators and trainers of the same binary; `target` is host and port of gRPC."""
+
+    SETTINGS = """
+[sessions]
+parallel_envs = 2
+[[pool]]
+name = "isaac-sim"
+role = "simulator"
+warm = 1
+max = 3
+[[pool]]
+name = "trainer"
+role = "trainer"
+warm = 1
+max = 1
+"""
+
+    def __init__(self, binary, settings=SETTINGS):
+        self.folder = tempfile.TemporaryDirectory()
+        self.target = self.url = None
+        root = pathlib.Path(self.folder.name)
+        (root / "fleet.toml").write_text(settings)
+        self.data = root / "data"
+        super().__init__([binary, "orchestrate", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
+                          "--data", str(self.data), "--config", str(root / "fleet.toml")], self.hears)
+
+    def hears(self, line):
+        if line.startswith("neuro orchestrate listening on grpc://"):
+            self.target, self.url = line.removeprefix("neuro orchestrate listening on grpc://").split(" ")
+        return self.target is not None
+
+    def __exit__(self, *_):
+        super().__exit__()
+        # Instances outlive their orchestrator by design.
+        for record in (self.data / "processes").glob("*.json"):
+            try:
+                os.kill(json.loads(record.read_text())["pid"], signal.SIGTERM)
+            except (OSError, ValueError, KeyError):
+                pass
+        self.folder.cleanup()

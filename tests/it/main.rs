@@ -8,6 +8,7 @@ mod config;
 mod crowd;
 mod edge;
 mod export;
+mod fleet_grpc;
 mod golden;
 mod house;
 mod nurec;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 mod check;
+#[cfg(test)]
+mod document_tests;
 mod load;
 mod show;
 

@@ -227,7 +227,8 @@ mod tests {
     #[tokio::test]
     async fn what_takes_too_long_says_what_it_was() {
         let never = std::future::pending::<Result<(), FleetError>>();
-        let status = call(None).within(Duration::from_millis(5), "starting session a", never).await.unwrap_err();
+        let status =
+            call(None).within(Duration::from_millis(5), "starting session a", never).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
         assert_eq!(status.message(), "starting session a was not finished within 5 ms");
     }

@@ -1,7 +1,10 @@
 //! What more than one service does with a session.
 
+use std::future::Future;
 use std::time::Duration;
 
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use tokio::sync::watch;
 use tonic::Status;
 
 use super::call::{CALL_LIMIT, Call, session_id};
@@ -12,10 +15,48 @@ use crate::fleet::orchestrator::FleetHealth;
 use crate::fleet::rows::ended;
 use crate::fleet::view::SessionView;
 
+/// When to ask a server again that ends: another one is there by then.
+const BACK_SOON: Duration = Duration::from_secs(2);
+
 /// When to ask a fleet again that is not well.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
+fn stopping() -> Status {
+    let message = "this orchestrator is stopping; sessions go on, ask again".to_owned();
+    status::of(&FleetError::Unavailable { message, retry_after: BACK_SOON })
+}
+
 impl Edge {
+    /// A stream that ends with a word when the server does.
+    pub(super) fn until_stop<T: Send + 'static>(
+        &self,
+        items: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> BoxStream<'static, Result<T, Status>> {
+        let state = Some((items.boxed(), self.stopping.clone()));
+        let next = |state: Option<(BoxStream<'static, Result<T, Status>>, watch::Receiver<bool>)>| async {
+            let (mut items, mut stop) = state?;
+            let item = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Some((Err(stopping()), None)),
+                item = items.next() => item?,
+            };
+            Some((item, Some((items, stop))))
+        };
+        stream::unfold(state, next).boxed()
+    }
+
+    /// A call that waits does not outlive the server.
+    pub(super) async fn unless_stopping<T>(
+        &self,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let mut stop = self.stopping.clone();
+        tokio::select! {
+            done = work => done,
+            _ = stop.wait_for(|stop| *stop) => Err(stopping()),
+        }
+    }
+
     /// How long a create call waits for clients that set no deadline.
     pub(super) fn create_limit(&self) -> Duration {
         let seconds = self.orchestrator.fleet_settings().sessions.create_wait_s;

@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
 use axum::http::uri::{Authority, PathAndQuery};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
-use tonic::Status;
+use futures_util::future::BoxFuture;
 use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::{Layer, Service};
@@ -117,9 +116,8 @@ fn renamed(uri: &Uri) -> Option<Uri> {
 fn peer(request: &Request<Body>) -> IpAddr {
     let extensions = request.extensions();
     let plain = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    let secure = || {
-        extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(|info| info.get_ref().remote_addr())
-    };
+    let secure =
+        || extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(|info| info.get_ref().remote_addr());
     plain.or_else(secure).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
 }
 
@@ -165,8 +163,7 @@ fn blamed(mut response: Response<Body>) -> Response<Body> {
 fn is_unreadable(headers: &HeaderMap) -> bool {
     let internal = headers.get("grpc-status").is_some_and(|status| status == "13");
     let message = headers.get("grpc-message").map(HeaderValue::as_bytes).unwrap_or_default();
-    internal
-        && percent_encoding::percent_decode(message).decode_utf8_lossy().starts_with(UNREADABLE)
+    internal && percent_encoding::percent_decode(message).decode_utf8_lossy().starts_with(UNREADABLE)
 }
 
 #[cfg(test)]

@@ -22,12 +22,15 @@ mod simulator;
 mod status;
 mod training;
 
+use tokio::sync::watch;
+
 use crate::fleet::orchestrator::Orchestrator;
 
 pub use server::{FleetOptions, Tls, serve_fleet};
 
 /// The services. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Edge {
-    pub(crate) orchestrator: Orchestrator,
+struct Edge {
+    orchestrator: Orchestrator,
+    stopping: watch::Receiver<bool>,
 }

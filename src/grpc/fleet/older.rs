@@ -75,8 +75,8 @@ pub(super) fn endpoint(newer: GrpcStreamEndpoint) -> StreamEndpoint {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
 
     use super::*;
 
@@ -86,8 +86,7 @@ mod tests {
 
     fn an_obstacle() -> impl Strategy<Value = Obstacle> {
         let place = (number(), number(), number()).prop_map(|(x, y, z)| Position { x, y, z });
-        let turn =
-            (number(), number(), number(), number()).prop_map(|(w, x, y, z)| Rotation { w, x, y, z });
+        let turn = (number(), number(), number(), number()).prop_map(|(w, x, y, z)| Rotation { w, x, y, z });
         (0..4_i32, proptest::option::of(place), proptest::option::of(turn), ".{0,8}", number()).prop_map(
             |(kind, position, rotation, mesh_path, side)| Obstacle {
                 r#type: kind,

@@ -31,8 +31,12 @@ fn agrees(sent: i32, mode: Mode) -> Result<(), Status> {
     if sent == 0 || sent == i32::from(expected) {
         return Ok(());
     }
-    let shown = SessionMode::try_from(sent).map_or_else(|_| sent.to_string(), |known| known.as_str_name().to_owned());
-    Err(invalid("mode", format!("is {shown}; this rpc makes {} sessions: expected {} or 0", mode, expected.as_str_name())))
+    let shown =
+        SessionMode::try_from(sent).map_or_else(|_| sent.to_string(), |known| known.as_str_name().to_owned());
+    Err(invalid(
+        "mode",
+        format!("is {shown}; this rpc makes {} sessions: expected {} or 0", mode, expected.as_str_name()),
+    ))
 }
 
 fn snapshot(row: &SnapshotRow, metadata: std::collections::HashMap<String, String>) -> GrpcSnapshotInfo {
@@ -50,14 +54,18 @@ fn snapshot(row: &SnapshotRow, metadata: std::collections::HashMap<String, Strin
 
 impl Edge {
     /// Makes, finds or upgrades a session for a caller.
-    pub(super) async fn create(&self, call: &Call, mut request: CreateSession) -> Result<SessionView, Status> {
+    pub(super) async fn create(
+        &self,
+        call: &Call,
+        mut request: CreateSession,
+    ) -> Result<SessionView, Status> {
         let limit = self.create_limit();
         request.wait = call.wait(limit);
         request.options.clone_from(&call.options);
         // The orchestrator keeps to `wait`; the deadline is for the books and the links behind it.
         let doing = format!("session {}", request.id);
         let work = self.orchestrator.create(request);
-        call.within(limit.saturating_add(CALL_LIMIT), &doing, work).await
+        self.unless_stopping(call.within(limit.saturating_add(CALL_LIMIT), &doing, work)).await
     }
 }
 

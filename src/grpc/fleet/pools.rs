@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
-use super::call::{CALL_LIMIT, Call, count, invalid, optional, session_id};
 use super::Edge;
+use super::call::{CALL_LIMIT, Call, count, invalid, optional, session_id};
 use crate::fleet::rows::Quota;
 use crate::proto::neuro::ext::pool_admin_service_server::PoolAdminService;
 use crate::proto::neuro::ext::{
@@ -19,7 +19,10 @@ const PREEMPT_LIMIT: Duration = Duration::from_secs(300);
 fn quota(asked: &SetQuotaRequest) -> Result<Quota, Status> {
     let hours = asked.gpu_hours_per_month;
     if !hours.is_finite() || hours < 0.0 {
-        return Err(invalid("gpu_hours_per_month", format!("is {hours}; expected 0 or more, where 0 is no limit")));
+        return Err(invalid(
+            "gpu_hours_per_month",
+            format!("is {hours}; expected 0 or more, where 0 is no limit"),
+        ));
     }
     Ok(Quota {
         max_sessions: count("max_sessions", asked.max_sessions)?,
@@ -49,7 +52,10 @@ impl PoolAdminService for Edge {
         Ok(Response::new(UndrainResponse {}))
     }
 
-    async fn set_quota(&self, request: Request<SetQuotaRequest>) -> Result<Response<SetQuotaResponse>, Status> {
+    async fn set_quota(
+        &self,
+        request: Request<SetQuotaRequest>,
+    ) -> Result<Response<SetQuotaResponse>, Status> {
         let call = Call::of_operator(&request)?;
         let asked = request.into_inner();
         if asked.owner.is_empty() {
@@ -89,8 +95,14 @@ mod tests {
             (SetQuotaRequest { max_simulators: -1, ..SetQuotaRequest::default() }, "max_simulators"),
             (SetQuotaRequest { max_training_gpus: -1, ..SetQuotaRequest::default() }, "max_training_gpus"),
             (SetQuotaRequest { weight: -1, ..SetQuotaRequest::default() }, "weight"),
-            (SetQuotaRequest { gpu_hours_per_month: -0.5, ..SetQuotaRequest::default() }, "gpu_hours_per_month"),
-            (SetQuotaRequest { gpu_hours_per_month: f64::NAN, ..SetQuotaRequest::default() }, "gpu_hours_per_month"),
+            (
+                SetQuotaRequest { gpu_hours_per_month: -0.5, ..SetQuotaRequest::default() },
+                "gpu_hours_per_month",
+            ),
+            (
+                SetQuotaRequest { gpu_hours_per_month: f64::NAN, ..SetQuotaRequest::default() },
+                "gpu_hours_per_month",
+            ),
         ];
         for (asked, field) in wrong {
             assert!(quota(&asked).unwrap_err().message().starts_with(field), "{field}");

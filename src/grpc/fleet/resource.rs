@@ -1,11 +1,13 @@
 //! `resource.ResourceService`: what the machine has and who holds it, as the first document has it.
 
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::call::Call;
+use super::call::{CALL_LIMIT, Call};
 use super::{Edge, older, show, status};
 use crate::fleet::request::SessionFilter;
 use crate::fleet::rows::{Phase, ended};
+use crate::fleet::{FleetError, gpu};
 use crate::proto::neuro::common::Empty;
 use crate::proto::neuro::resource::resource_service_server::ResourceService;
 use crate::proto::neuro::resource::{
@@ -24,8 +26,10 @@ pub(super) fn active_phases() -> Vec<Phase> {
 #[tonic::async_trait]
 impl ResourceService for Edge {
     async fn get_gpu_status(&self, request: Request<Empty>) -> Result<Response<GpuStatus>, Status> {
-        Call::of_client(&request)?;
-        let gpus = std::iter::empty::<crate::proto::neuro::ext::Gpu>().map(|gpu| gpu_status::Gpu {
+        let call = Call::of_client(&request)?;
+        let read = async { tokio::task::spawn_blocking(gpu::report).await.map_err(FleetError::internal) };
+        let report = call.within(CALL_LIMIT, "reading the GPUs", read).await?;
+        let gpus = report.gpus.into_iter().map(|gpu| gpu_status::Gpu {
             id: gpu.index,
             name: gpu.name,
             utilization: gpu.utilization,
@@ -34,7 +38,15 @@ impl ResourceService for Edge {
             temperature: gpu.temperature_c,
             power_usage_watts: gpu.power_watts.round() as i32,
         });
-        Ok(Response::new(GpuStatus { gpus: gpus.collect() }))
+        let mut response = Response::new(GpuStatus { gpus: gpus.collect() });
+        // The message has no field for it.
+        if let Ok(reason) =
+            MetadataValue::try_from(report.reason.replace(|letter: char| !letter.is_ascii_graphic(), " "))
+            && !report.reason.is_empty()
+        {
+            response.metadata_mut().insert("neuro-reason", reason);
+        }
+        Ok(response)
     }
 
     async fn list_active_sessions(&self, request: Request<Empty>) -> Result<Response<SessionList>, Status> {

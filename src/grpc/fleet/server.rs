@@ -1,10 +1,10 @@
 //! The server that the services of the fleet share, with health checks, reflection, gRPC-Web and TLS.
 
-use std::future::Future;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -69,19 +69,19 @@ pub struct FleetOptions {
     pub access: Access,
     /// TLS; `None` for plaintext.
     pub tls: Option<Tls>,
+    /// Turns true when the server is to end: streams are told, running calls finish.
+    pub stopping: watch::Receiver<bool>,
 }
 
-/// Serves the fleet until `stop`, then lets running calls finish.
+/// Serves the fleet until it is told to stop, then lets running calls finish.
 ///
 /// # Errors
 /// When the certificates are none, or the listener fails.
-pub async fn serve_fleet(
-    listener: TcpListener,
-    options: FleetOptions,
-    stop: impl Future<Output = ()>,
-) -> Result<(), GrpcError> {
+pub async fn serve_fleet(listener: TcpListener, options: FleetOptions) -> Result<(), GrpcError> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let edge = Edge { orchestrator: options.orchestrator.clone() };
+    let edge = Edge { orchestrator: options.orchestrator.clone(), stopping: options.stopping.clone() };
+    let mut stopping = options.stopping;
+    let stop = async move { drop(stopping.wait_for(|stop| *stop).await) };
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)

@@ -7,11 +7,11 @@ use tonic::{Request, Response, Status};
 
 use super::call::{CALL_LIMIT, Call, count, invalid, optional};
 use super::{Edge, show, status};
+use crate::fleet::Fence;
 use crate::fleet::event;
 use crate::fleet::request::{ControlHandle, SessionFilter, TakeControl};
 use crate::fleet::rows::Phase;
 use crate::fleet::view::SessionView;
-use crate::fleet::Fence;
 use crate::proto::neuro::ext::session_service_server::SessionService;
 use crate::proto::neuro::ext::{
     ControlLease, GetQueuePositionRequest, ListDemonstrationsRequest, ListDemonstrationsResponse,
@@ -35,10 +35,9 @@ fn ttl(ms: i32) -> Result<Duration, Status> {
 
 fn phases(numbers: &[i32]) -> Result<Vec<Phase>, Status> {
     let known = |number: &i32| {
-        Phase::try_from(*number)
-            .ok()
-            .filter(|phase| *phase != Phase::Unspecified)
-            .ok_or_else(|| invalid("phases", format!("holds {number}; expected 1 (QUEUED) to 12 (PREEMPTED)")))
+        Phase::try_from(*number).ok().filter(|phase| *phase != Phase::Unspecified).ok_or_else(|| {
+            invalid("phases", format!("holds {number}; expected 1 (QUEUED) to 12 (PREEMPTED)"))
+        })
     };
     numbers.iter().map(known).collect()
 }
@@ -97,10 +96,8 @@ impl SessionService for Edge {
         let session = self.session_of(&call, &asked.session_id)?.row.id;
         let events =
             self.orchestrator.watch(&session, asked.resume_after).map_err(|error| status::of(&error))?;
-        let shown = events.map(|row| {
-            row.map(|row| event::to_wire(&row)).map_err(|error| status::of(&error))
-        });
-        Ok(Response::new(shown.boxed()))
+        let shown = events.map(|row| row.map(|row| event::to_wire(&row)).map_err(|error| status::of(&error)));
+        Ok(Response::new(self.until_stop(shown)))
     }
 
     async fn get_queue_position(

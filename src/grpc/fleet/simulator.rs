@@ -74,7 +74,6 @@ impl IsaacSimService for Edge {
     ) -> Result<Response<UpdateSceneResponse>, Status> {
         let call = Call::of_client(&request)?;
         let asked = request.into_inner();
-        let session = self.session_of(&call, &asked.session_id)?.row.id;
         for (index, path) in asked.obstacles_to_remove.iter().enumerate() {
             // What a client sends that still has numbers there: same field, same wire type.
             if path.chars().any(char::is_control) {
@@ -84,13 +83,15 @@ impl IsaacSimService for Edge {
                 ));
             }
         }
+        let session = self.session_of(&call, &asked.session_id)?.row.id;
         let change = SceneChange {
             add: asked.obstacles_to_add.into_iter().map(older::obstacle).collect(),
             remove: asked.obstacles_to_remove,
             robot_position: asked.robot_position.map(older::position),
         };
         let work = self.orchestrator.update_scene(&session, change);
-        let added = call.within(CALL_LIMIT, &format!("changing the scene of session {session}"), work).await?;
+        let added =
+            call.within(CALL_LIMIT, &format!("changing the scene of session {session}"), work).await?;
         let message = if added.is_empty() { String::new() } else { format!("added {}", added.join(", ")) };
         Ok(Response::new(UpdateSceneResponse { success: true, message }))
     }
@@ -132,7 +133,6 @@ impl IsaacSimService for Edge {
         &self,
         request: Request<Streaming<RobotAction>>,
     ) -> Result<Response<Self::StreamRobotControlStream>, Status> {
-        let call = Call::of_client(&request)?;
-        robot::stream(self, call, request.into_inner()).map(Response::new)
+        robot::stream(self, request).map(Response::new)
     }
 }

@@ -91,9 +91,20 @@ fn result(view: &SessionView) -> Result<TrainingResult, FleetError> {
     let row = &view.row;
     let Some(end) = &view.training_end else {
         let message = if ended(row.phase) {
-            format!("training {} ended without a result: session {} is {}: {}", row.training_id, row.id, row.phase.as_str_name(), row.reason)
+            format!(
+                "training {} ended without a result: session {} is {}: {}",
+                row.training_id,
+                row.id,
+                row.phase.as_str_name(),
+                row.reason
+            )
         } else {
-            format!("training {} has not ended: session {} is {}", row.training_id, row.id, row.phase.as_str_name())
+            format!(
+                "training {} has not ended: session {} is {}",
+                row.training_id,
+                row.id,
+                row.phase.as_str_name()
+            )
         };
         return Err(FleetError::Precondition(message));
     };
@@ -177,7 +188,7 @@ impl TrainingService for Edge {
             };
             std::future::ready(shown)
         };
-        Ok(Response::new(events.filter_map(shown).boxed()))
+        Ok(Response::new(self.until_stop(events.filter_map(shown))))
     }
 
     async fn get_training_result(

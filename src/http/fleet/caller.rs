@@ -74,7 +74,11 @@ fn same_origin(request: &Request) -> Result<(), Refusal> {
 /// # Errors
 /// `NotFound`.
 pub fn own(identity: &Identity, view: SessionView) -> Result<SessionView, FleetError> {
-    if identity.sees(&view.row.owner) { Ok(view) } else { Err(FleetError::not_found("session", &view.row.id)) }
+    if identity.sees(&view.row.owner) {
+        Ok(view)
+    } else {
+        Err(FleetError::not_found("session", &view.row.id))
+    }
 }
 
 #[cfg(test)]

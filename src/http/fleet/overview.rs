@@ -222,8 +222,8 @@ mod tests {
         let news = older.changes(&newer);
         let expected = json!({"a": {"phase": "running"}, "b": null, "c": {"phase": "queued"}});
         assert_eq!(serde_json::to_value(&news.sessions).unwrap(), expected);
-        let mut put = older.sessions.clone();
-        put.extend(news.sessions.clone());
+        let mut put = older.sessions;
+        put.extend(news.sessions);
         put.retain(|_, value| !value.is_null());
         assert_eq!(put, newer.sessions);
         assert!(newer.changes(&newer).is_empty());

@@ -18,7 +18,7 @@ use crate::fleet::rows;
 /// Longest owner name.
 const LONGEST_OWNER: usize = 128;
 /// Longest drain: a week.
-const LONGEST_DRAIN_S: f64 = 604_800.0;
+const LONGEST_DRAIN: Duration = Duration::from_secs(604_800);
 
 /// All pools.
 #[derive(Debug, Serialize, ToSchema)]
@@ -109,12 +109,11 @@ pub async fn drain(
     Body(body): Body<Drain>,
 ) -> Answer<Draining> {
     identity.may_administer()?;
-    if !(0.0..=LONGEST_DRAIN_S).contains(&body.deadline_s) {
-        let problem = format!("is {}, expected 0 to {LONGEST_DRAIN_S}", body.deadline_s);
-        return Err(FleetError::invalid("deadline_s", problem).into());
-    }
+    let deadline =
+        Duration::try_from_secs_f64(body.deadline_s).ok().filter(|deadline| *deadline <= LONGEST_DRAIN);
+    let problem = || format!("is {}, expected 0 to {}", body.deadline_s, LONGEST_DRAIN.as_secs());
+    let deadline = deadline.ok_or_else(|| FleetError::invalid("deadline_s", problem()))?;
     let instance = body.instance_id.as_deref().map(str::parse).transpose()?;
-    let deadline = Duration::from_secs_f64(body.deadline_s);
     let sessions = state.orchestrator.drain(instance, deadline, body.force).await?;
     answer(Draining { sessions: sessions.iter().map(ToString::to_string).collect() })
 }

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use super::refusal::Refusal;
 use super::state::FleetState;
 use super::{
-    caller, control_mode, demonstrations, events, gpus, health, life, metrics, overview, pages, picture,
-    pools, sessions, snapshots,
+    caller, control, control_mode, demonstrations, events, gpus, health, life, metrics, overview, pages,
+    picture, pools, sessions, signalling, snapshots,
 };
 use crate::http::{assets, openapi, trace};
 
@@ -78,7 +78,10 @@ fn described() -> (Router<FleetState>, utoipa::openapi::OpenApi) {
 /// The whole edge.
 pub fn router(state: FleetState) -> Router {
     let (routes, document) = described();
+    let (controls, relay) = (state.orchestrator.controls().clone(), state.orchestrator.signalling().clone());
     routes
+        .merge(control::routes(controls.clone()))
+        .merge(signalling::routes(controls, relay))
         .merge(openapi::routes(document))
         .route("/fleet", get(pages::dashboard))
         .route("/static/{*path}", get(assets::file))

@@ -68,7 +68,10 @@ mod tests {
         assert_eq!(far.own("http://0.0.0.0:8010/v1/sessions/s"), "http://fleet.lab:8010/v1/sessions/s");
         assert_eq!(far.own("ws://other:8010/control/s"), "ws://other:8010/control/s");
         assert_eq!(far.own(""), "");
-        assert_eq!(came_in_by("[2001:db8::1]", false).own("ws://[::1]:1/a?b=c"), "ws://[2001:db8::1]:1/a?b=c");
+        assert_eq!(
+            came_in_by("[2001:db8::1]", false).own("ws://[::1]:1/a?b=c"),
+            "ws://[2001:db8::1]:1/a?b=c"
+        );
     }
 
     #[test]

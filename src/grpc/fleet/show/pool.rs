@@ -9,7 +9,11 @@ use crate::proto::neuro::orchestrator::{
 };
 
 /// Both kinds. Asking for neither is asking for both: that is what an empty message says.
-pub(in crate::grpc::fleet) fn pools(all: &[PoolView], simulators: bool, trainers: bool) -> ResourcePoolStatusResponse {
+pub(in crate::grpc::fleet) fn pools(
+    all: &[PoolView],
+    simulators: bool,
+    trainers: bool,
+) -> ResourcePoolStatusResponse {
     let both = !simulators && !trainers;
     ResourcePoolStatusResponse {
         isaac_pool: (simulators || both).then(|| simulator_pool(all)),

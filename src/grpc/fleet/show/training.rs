@@ -36,7 +36,10 @@ pub(in crate::grpc::fleet) fn training_mode_status(view: &SessionView) -> GrpcTr
         training_instance_id: trainer_id(view),
         isaac_instance_ids: instance_ids(view),
         current_episode: progress.map_or(0, |progress| progress.episode),
-        total_episodes: progress.map(|progress| progress.total_episodes).filter(|all| *all > 0).unwrap_or(asked),
+        total_episodes: progress
+            .map(|progress| progress.total_episodes)
+            .filter(|all| *all > 0)
+            .unwrap_or(asked),
         average_reward: progress.map_or(last_reward, |progress| progress.average_reward),
         status: status(view).into(),
     }
