@@ -54,7 +54,13 @@ fn object(class: &'static str, centre: [f64; 3], dimensions: [f64; 3], yaw: f64)
 }
 
 fn empty() -> SceneView<'static> {
-    SceneView { ground: Ground::level(0.0), map: None, path_m: Vec::new(), objects: Vec::new() }
+    SceneView {
+        ground: Ground::level(0.0),
+        map: None,
+        path_m: Vec::new(),
+        objects: Vec::new(),
+        shadows: Shadows::Contact,
+    }
 }
 
 fn with(objects: Vec<PlacedObject<'static>>) -> SceneView<'static> {

@@ -12,6 +12,37 @@ const PATH_M: f64 = 90.0;
 /// Points of the path are no closer than this, in metres.
 const PATH_STEP_M: f64 = 0.5;
 
+/// Which shadows a picture has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shadows {
+    /// None.
+    None,
+    /// Around what stands on the ground.
+    #[default]
+    Contact,
+    /// Of the sun, on level ground, of things that may be in the air.
+    Sun,
+}
+
+/// What can be drawn.
+pub trait Stage: Send + 'static {
+    /// What a shot of it shows.
+    ///
+    /// # Errors
+    /// When there is nothing to show.
+    fn view<'v>(&'v self, shot: &'v Shot) -> Result<SceneView<'v>, RenderError>;
+}
+
+/// The scenario that a shot brings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recorded;
+
+impl Stage for Recorded {
+    fn view<'v>(&'v self, shot: &'v Shot) -> Result<SceneView<'v>, RenderError> {
+        SceneView::of(shot)
+    }
+}
+
 /// A scenario at the instant of a picture.
 #[derive(Debug, Clone)]
 pub struct SceneView<'a> {
@@ -23,6 +54,8 @@ pub struct SceneView<'a> {
     pub path_m: Vec<DVec3>,
     /// What stands around.
     pub objects: Vec<PlacedObject<'a>>,
+    /// Their shadows.
+    pub shadows: Shadows,
 }
 
 /// A track's cuboid during the shutter.
@@ -64,6 +97,7 @@ impl<'a> SceneView<'a> {
             map: scenario.map.as_ref(),
             path_m: path_ahead(scenario, start_us),
             objects,
+            shadows: Shadows::Contact,
         }
     }
 
