@@ -9,6 +9,7 @@ mod crowd;
 mod edge;
 mod export;
 mod fleet_grpc;
+mod fleet_rest;
 mod golden;
 mod house;
 mod nurec;
