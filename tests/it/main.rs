@@ -12,6 +12,7 @@ mod fleet_control;
 mod fleet_grpc;
 mod fleet_books;
 mod fleet_ledger;
+mod fleet_rest;
 mod golden;
 mod house;
 mod nurec;
