@@ -46,11 +46,11 @@ class Client:
             response_deserializer=answered.FromString)
         return stub, asked
 
-    def __call__(self, service, name, path=None, timeout=60, **fields):
+    def __call__(self, service, name, /, path=None, timeout=60, **fields):
         stub, asked = self.method(service, name, path)
         return stub(asked(**fields), timeout=timeout)
 
-    def refused(self, code, service, name, **fields):
+    def refused(self, code, service, name, /, **fields):
         try:
             answer = self(service, name, **fields)
             # A stream says it with its first message.
