@@ -222,7 +222,7 @@ mod tests {
             assert!(found.clipped > 0.1 && found.clipped < 0.9, "both branches are to be seen: {found:?}");
             let mut ignored = gradient.clone();
             let mut largest = 0.0_f64;
-            for index in 0..agent.parameters.len() {
+            for (index, found) in gradient.iter().enumerate() {
                 let here = agent.parameters[index];
                 let mut at = |offset: f64| {
                     agent.parameters[index] = here + offset;
@@ -230,9 +230,9 @@ mod tests {
                 };
                 let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
                 agent.parameters[index] = here;
-                let error = (slope - gradient[index]).abs() / (1e-3 + slope.abs());
+                let error = (slope - found).abs() / (1e-3 + slope.abs());
                 largest = largest.max(error);
-                assert!(error < 1e-4, "case {case}, parameter {index}: {slope} against {}", gradient[index]);
+                assert!(error < 1e-4, "case {case}, parameter {index}: {slope} against {found}");
             }
             println!("case {case}: largest relative error {largest:.1e}");
         }

@@ -34,3 +34,6 @@ pub use seat::Who;
 pub use stream::{Ears, RobotStream};
 pub use token::{Claims, TokenKey};
 pub use wheel::{Heard, Line};
+
+#[cfg(test)]
+pub mod tests;

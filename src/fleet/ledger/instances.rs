@@ -91,7 +91,9 @@ impl Ledger {
         let row = self.instance(id)?;
         if row.holder.is_some() {
             let condition = row.condition;
+            self.avoided = Some(id);
             self.vacate(id, condition, reason);
+            self.avoided = None;
             let fence = self.instance(id)?.fence;
             self.notices.push(Notice::Freed { instance: id, fence });
         }

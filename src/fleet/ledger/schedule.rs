@@ -227,7 +227,7 @@ impl Ledger {
             return false;
         }
         let wanted = Wanted::of(row, self.tables.missing(row), self.gpus_left(row));
-        let pick = self.tables.pick(&wanted, Supply::Free, &BTreeSet::new());
+        let pick = self.tables.pick(&wanted, Supply::Free, &self.avoided.into_iter().collect());
         if !pick.completes(&wanted) {
             return false;
         }

@@ -22,6 +22,8 @@ pub struct Ledger {
     pub(super) scheduler: Scheduler,
     /// Whom a replacement replaces.
     pub(super) vacated: BTreeMap<(SessionId, Role, u32), InstanceId>,
+    /// Just taken from a session: another is tried before it is given back.
+    pub(super) avoided: Option<InstanceId>,
     /// Something came free: look at the queue.
     pub(super) freed: bool,
 }
@@ -39,6 +41,7 @@ impl Ledger {
             notices: Vec::new(),
             scheduler: Scheduler::default(),
             vacated: BTreeMap::new(),
+            avoided: None,
             freed: false,
         }
     }

@@ -96,6 +96,7 @@ impl Orchestrator {
             drop(task.await);
         }
         self.house().end_drivers().await;
+        self.books().close().await;
     }
 
     /// Drains the fleet, waits for its sessions (at most `deadline`; those that train are saved and queued again), ends

@@ -26,6 +26,10 @@ pub(super) enum Material {
     Skin,
     /// Wheels, frames.
     Dark,
+    /// The side of something round, along z.
+    Tube,
+    /// A ball.
+    Ball,
 }
 
 /// A side of a body: `normal . p <= offset` inside.
@@ -95,7 +99,12 @@ impl Body {
         for (index, side) in self.faces.iter().enumerate() {
             let cosine = side.normal.dot(own.normal);
             let sine = (1.0 - cosine * cosine).sqrt();
-            if index != face && sine > 1e-6 {
+            // Between facets of something round there is no edge.
+            let facets = matches!(
+                (side.material, own.material),
+                (Material::Tube, Material::Tube) | (Material::Ball, Material::Ball)
+            );
+            if index != face && sine > 1e-6 && !facets {
                 nearest = nearest.min((side.offset - side.normal.dot(point)) / sine);
             }
         }
@@ -114,8 +123,46 @@ pub(super) fn bodies(class: &str, dimensions: DVec3) -> Vec<Body> {
         "bus" | "train_or_tram_car" => coach(at),
         "person" | "stroller" => person(at),
         "rider" | "bicycle" | "motorcycle" => cycle(at),
+        "robot_link" | "robot_joint" | "pole" | "target_stem" | "obstacle_cylinder" => tube(half),
+        "pole_weight" | "target" | "obstacle_sphere" => ball(half),
+        "robot_base" | "robot_hand" | "robot_finger" | "rail" | "rail_end" | "obstacle_box" => block(at),
         _ => plain(at),
     }
+}
+
+fn block(at: impl Fn(f64, f64, f64) -> DVec3) -> Vec<Body> {
+    vec![Body::cuboid(at(-1.0, -1.0, -1.0), at(1.0, 1.0, 1.0), [Material::Paint; 6])]
+}
+
+/// Round along z: a prism of many sides.
+fn tube(half: DVec3) -> Vec<Body> {
+    const SIDES: usize = 24;
+    let around = (0..SIDES).map(|side| {
+        let angle = std::f64::consts::TAU * side as f64 / SIDES as f64;
+        facet(DVec3::new(angle.cos(), angle.sin(), 0.0), half, Material::Tube)
+    });
+    let ends = [DVec3::Z, DVec3::NEG_Z].map(|end| facet(end, half, Material::Paint));
+    vec![Body { faces: around.chain(ends).collect() }]
+}
+
+/// A ball: many facets, spread evenly along a spiral.
+fn ball(half: DVec3) -> Vec<Body> {
+    const FACETS: usize = 160;
+    let golden = std::f64::consts::PI * (3.0 - 5.0_f64.sqrt());
+    let faces = (0..FACETS).map(|index| {
+        let height = 1.0 - (2 * index + 1) as f64 / FACETS as f64;
+        let across = (1.0 - height * height).sqrt();
+        let (sine, cosine) = (golden * index as f64).sin_cos();
+        facet(DVec3::new(across * cosine, across * sine, height), half, Material::Ball)
+    });
+    vec![Body { faces: faces.collect() }]
+}
+
+/// A facet that touches the stretched unit ball, or the stretched unit tube, in a direction.
+fn facet(direction: DVec3, half: DVec3, material: Material) -> Face {
+    let stretched = direction / half;
+    let length = stretched.length().max(1e-12);
+    Face { normal: stretched / length, offset: 1.0 / length, material, light: 1.0 }
 }
 
 fn plain(at: impl Fn(f64, f64, f64) -> DVec3) -> Vec<Body> {
