@@ -27,6 +27,7 @@ mod sensorsim;
 mod server;
 mod service;
 mod shell;
+mod simulate;
 mod stub_nurec;
 mod transcripts;
 mod world;
