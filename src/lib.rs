@@ -16,3 +16,4 @@ pub mod render;
 pub mod scene;
 pub mod simulator;
 pub mod telemetry;
+pub mod trainer;

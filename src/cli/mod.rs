@@ -14,6 +14,7 @@ mod serve;
 mod settings;
 mod signals;
 mod simulate;
+mod trainer;
 
 use clap::{Parser, Subcommand};
 
@@ -46,9 +47,11 @@ enum Command {
     /// Draw scenes for other programs, as a NuRec service does.
     Render(render::RenderArgs),
     /// Simulate a robot, for an orchestrator or alone.
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Show the effective settings.
     Config(config::ConfigArgs),
+    /// Train a policy on simulators.
+    Trainer(Box<trainer::TrainerArgs>),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -67,6 +70,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Render(args) => render::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Trainer(args) => trainer::run(&args),
         Command::Openapi => openapi::run(),
     }
 }

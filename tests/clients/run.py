@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 
-from . import mcap_check, nurec, originals, stock
+from . import mcap_check, nurec, originals, steps, stock
 from .server import Renderer, Server
 
 MODELS = ("models/tabletop", "models/tiny")
@@ -49,6 +49,8 @@ def main(binary):
             tally.run("nurec", client, renderer)
         tally.still_runs("nurec", renderer)
     tally.run("nurec", nurec.serve_in_front_of_another_renderer, binary)
+    for client in steps.ALL:
+        tally.run("steps", client, binary)
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed else 0
 

@@ -29,5 +29,6 @@ mod service;
 mod shell;
 mod simulate;
 mod stub_nurec;
+mod trainer;
 mod transcripts;
 mod world;

@@ -5,6 +5,8 @@
 
 mod link;
 #[cfg(test)]
+pub(crate) mod office;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -227,9 +229,10 @@ impl Voice {
         self.say(ext::instance_message::M::Result(result)).await;
     }
 
-    /// How training goes.
-    pub async fn progress(&self, progress: ext::Progress) {
-        self.say(ext::instance_message::M::Progress(progress)).await;
+    /// How training goes. Never waits: where it cannot be said now, the next one will do.
+    pub fn progress(&self, progress: ext::Progress) {
+        let message = ext::InstanceMessage { m: Some(ext::instance_message::M::Progress(progress)) };
+        drop(self.messages.try_send(message));
     }
 
     /// That it is over. Said again on every new stream for as long as the session is held: it must not get lost.
