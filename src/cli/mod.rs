@@ -54,7 +54,7 @@ enum Command {
     /// Look at a running orchestrator.
     Fleet(fleet::FleetArgs),
     /// Simulate a robot, for an orchestrator or alone.
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Train a policy on simulators.
     Trainer(Box<trainer::TrainerArgs>),
     /// Show the effective settings.

@@ -27,7 +27,7 @@ use crate::instance::step::StepServer;
 use crate::proto::neuro::ext;
 use crate::render::builtin::Builtin;
 use crate::scene::shelf::Shelf;
-use crate::simulator::{Camera, Simulator, Steps, obey};
+use crate::simulator::{Camera, Simulator, Steps, join, obey};
 use crate::telemetry::logs;
 
 /// The session of a simulator that runs alone.
@@ -83,6 +83,9 @@ pub struct SimulateArgs {
     /// End after so many seconds without an orchestrator.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     orphan_s: u64,
+    /// Join this WebRTC signalling relay as the simulator; `{session}` stands for the session's id.
+    #[arg(long, value_name = "URL")]
+    signalling: Option<String>,
     #[command(flatten)]
     settings: SettingFlags<Logs>,
 }
@@ -144,6 +147,10 @@ async fn serve(args: &SimulateArgs) -> Outcome {
     say(&format!("neuro simulate listening on {}", addresses.rest_url))?;
     say(&format!("neuro simulate steps on {}", addresses.zmq_endpoint))?;
 
+    if let Some(relay) = &args.signalling {
+        let answering = join(simulator.clone(), relay.clone(), addresses.stream_url.clone());
+        drop(tokio::spawn(answering));
+    }
     let attached = async {
         match &args.orchestrator {
             Some(url) => Some(follow(args, url, &simulator, &addresses).await),

@@ -13,7 +13,7 @@ use super::arm::{Arm, HAND_RADIUS_M, SavedArm};
 use super::cartpole::{CartPole, MAX_STEPS};
 use super::command::Command;
 use super::error::SimulatorError;
-use super::panda::NAMES;
+use super::panda::{JOINTS, NAMES};
 use super::rail::Rail;
 use super::random::Random;
 use super::robot_sketch;
@@ -202,7 +202,10 @@ impl World for Balance {
 
     fn tick(&mut self, around: &Surroundings) -> Option<(Vec<f64>, Outcome)> {
         match self.hold {
-            Hold::Rail => None,
+            Hold::Rail => {
+                self.arm.velocities = [0.0; JOINTS];
+                None
+            }
             Hold::Push(_) => {
                 if self.over || self.steps >= MAX_STEPS {
                     let hold = self.hold;

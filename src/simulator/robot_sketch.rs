@@ -20,8 +20,8 @@ const FINGER_TRAVEL_M: f64 = 0.04;
 const POLE_M: [f64; 2] = [0.022, 0.55];
 const WEIGHT_M: f64 = 0.06;
 /// From the base's frame to where the camera stands, and to what it looks at, in metres.
-const EYE_M: DVec3 = DVec3::new(1.75, 0.75, 1.10);
-const AIM_M: DVec3 = DVec3::new(0.25, 0.0, 0.50);
+const EYE_M: DVec3 = DVec3::new(1.85, 0.45, 1.00);
+const AIM_M: DVec3 = DVec3::new(0.25, 0.0, 0.52);
 
 /// The arm with a pole that leans.
 #[must_use]

@@ -32,6 +32,7 @@ mod sensorsim;
 mod server;
 mod service;
 mod shell;
+mod simulate;
 mod stub_nurec;
 mod trainer;
 mod transcripts;
