@@ -196,6 +196,6 @@ try {
   await browser.close();
   await server.stop();
   await endInstances(folder);
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }
 process.exit(total());

@@ -91,6 +91,8 @@ export async function endInstances(folder) {
   const marks = join(folder, 'data', 'processes');
   for (const name of await readdir(marks).catch(() => [])) {
     const { pid } = JSON.parse(await readFile(join(marks, name), 'utf8'));
-    try { process.kill(pid, 'SIGTERM'); } catch { /* it has ended */ }
+    const alive = () => { try { process.kill(pid, 0); return true; } catch { return false; } };
+    if (alive()) process.kill(pid, 'SIGKILL');
+    for (const end = Date.now() + 10_000; alive() && Date.now() < end;) await new Promise((resume) => { setTimeout(resume, 50); });
   }
 }
