@@ -58,15 +58,6 @@ pub struct Losses {
     pub clipped: f64,
 }
 
-impl Losses {
-    /// The sum that the gradient is of.
-    #[must_use]
-    pub fn total(&self, weights: &Weights) -> f64 {
-        self.policy + weights.value * self.value - weights.entropy * self.entropy
-            + weights.imitation * self.imitation
-    }
-}
-
 /// Memory kept between calls.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -184,6 +175,12 @@ mod tests {
     use crate::trainer::policy::Shape;
     use crate::trainer::random::Random;
 
+    /// The sum that the gradient is of.
+    fn total(losses: &Losses, weights: &Weights) -> f64 {
+        losses.policy + weights.value * losses.value - weights.entropy * losses.entropy
+            + weights.imitation * losses.imitation
+    }
+
     fn agent(action: ActionSpace, random: &mut Random) -> Agent {
         let mut agent = Agent::new(Shape { observation: 3, action, hidden: vec![6, 5] }, random);
         // Far from the even beginning, so that no gradient is nought by luck.
@@ -226,7 +223,7 @@ mod tests {
                 let here = agent.parameters[index];
                 let mut at = |offset: f64| {
                     agent.parameters[index] = here + offset;
-                    losses(&agent, &batch, &shown, &weights, &mut scratch, &mut ignored).total(&weights)
+                    total(&losses(&agent, &batch, &shown, &weights, &mut scratch, &mut ignored), &weights)
                 };
                 let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
                 agent.parameters[index] = here;

@@ -20,7 +20,7 @@ use super::token::{Claims, TokenKey};
 use super::wheel::{Need, Wheel, locked, now_ms};
 use crate::fleet::books::Books;
 use crate::fleet::error::FleetError;
-use crate::fleet::ids::{Fence, InstanceId, SessionId};
+use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::link::Links;
 use crate::fleet::request::{ControlHandle, TakeControl};
 use crate::fleet::rows::{ControlRow, ended};
@@ -351,10 +351,4 @@ fn ws_url(http_url: &str) -> String {
         Some((_, rest)) => format!("ws://{rest}"),
         None => format!("ws://{url}"),
     }
-}
-
-/// Fences go over the wire as signed numbers.
-#[must_use]
-pub fn fence_of(number: i64) -> Fence {
-    Fence(u64::try_from(number).unwrap_or(0))
 }

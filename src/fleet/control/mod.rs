@@ -36,4 +36,4 @@ pub use token::{Claims, TokenKey};
 pub use wheel::{Heard, Line};
 
 #[cfg(test)]
-pub mod tests;
+mod tests;

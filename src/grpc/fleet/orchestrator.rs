@@ -69,7 +69,7 @@ impl NeuroOrchestratorService for Edge {
             stream: asked.stream_config,
             ..super::request::of(session_id(&asked.session_id)?, Mode::Manual)
         };
-        let view = self.create(&call, request).await?;
+        let view = Box::pin(self.create(&call, request)).await?;
         let addresses = self.addresses(&call);
         Ok(Response::new(CreateSessionResponse {
             success: true,
@@ -97,7 +97,7 @@ impl NeuroOrchestratorService for Edge {
             resources: asked.resource_requirements,
             ..super::request::of(session_id(&asked.session_id)?, Mode::Training)
         };
-        let view = self.create(&call, request).await?;
+        let view = Box::pin(self.create(&call, request)).await?;
         let addresses = self.addresses(&call);
         Ok(Response::new(CreateTrainingSessionResponse {
             success: true,
@@ -126,7 +126,7 @@ impl NeuroOrchestratorService for Edge {
             human_demo: asked.enable_human_demo,
             ..super::request::of(session_id(&asked.session_id)?, Mode::Hybrid)
         };
-        let view = self.create(&call, request).await?;
+        let view = Box::pin(self.create(&call, request)).await?;
         let addresses = self.addresses(&call);
         Ok(Response::new(CreateHybridSessionResponse {
             success: true,
