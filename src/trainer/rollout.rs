@@ -97,7 +97,7 @@ mod tests {
         }
         let mut batch = Batch::default();
         chain.drain_into(&mut batch, 0.9, 0.8);
-        assert!(chain.is_empty());
+        assert_eq!(chain.len(), 0);
         batch
     }
 

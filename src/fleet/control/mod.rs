@@ -36,4 +36,5 @@ pub use token::{Claims, TokenKey};
 pub use wheel::{Heard, Line};
 
 #[cfg(test)]
-mod tests;
+#[allow(missing_docs, reason = "a fleet in a test is its own description")]
+pub mod tests;
