@@ -2,6 +2,7 @@
 //! attaches under the id of every process that is started, and goes when the process goes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -55,11 +56,11 @@ fn attach_all(house: &House) -> JoinHandle<()> {
                 files.filter_map(|file| file.ok()?.path().file_stem()?.to_str()?.parse().ok()).collect();
             open.retain(|id, _| ids.contains(id));
             for id in ids {
-                if !open.contains_key(&id) {
+                if let Entry::Vacant(place) = open.entry(id) {
                     let mut hello = hello(id, ext::Role::Simulator);
                     hello.name = format!("sim-of-{id}");
                     hello.labels = [("pool".to_owned(), "sim".to_owned())].into();
-                    open.insert(id, links.attach(hello).await.unwrap());
+                    place.insert(links.attach(hello).await.unwrap());
                 }
             }
             for attachment in open.values_mut() {
