@@ -188,14 +188,17 @@ impl Keeper {
 
     /// Brings what is published in line with the books, the clock and the seats. `false`: the session is over.
     async fn settle(&mut self) -> bool {
-        let Some(place) = self.place().filter(|place| !ended(place.phase)) else { return false };
-        self.adopt(&place);
-        self.sweep().await;
+        let Some(place) = self.place() else { return false };
         self.wheel.lease.send_if_modified(|lease| {
             let changed = lease.phase != place.phase;
             lease.phase = place.phase;
             changed
         });
+        if ended(place.phase) {
+            return false;
+        }
+        self.adopt(&place);
+        self.sweep().await;
         self.follow(&place).await;
         self.keep(&place).await;
         if Instant::now() >= self.try_again {
