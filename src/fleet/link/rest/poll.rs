@@ -136,16 +136,21 @@ impl Poll {
         let mut registration = hello::registration(self.hello(id, health))?;
         self.links.add_labels(&mut registration);
         let name = registration.name.clone();
-        let answer = self.shared.books.apply(Command::Register(registration)).await?;
-        let Outcome::Registered { fence, keep } = answer else {
-            return Err(FleetError::Internal(format!("the books answered {answer:?} to a registration")));
-        };
-        info!(instance = %id, name, url = self.polled.url, %fence, "registered");
         let url = self.polled.url.trim_end_matches('/').to_owned();
-        let link = Arc::new(RestLink::new(name, url, self.http.clone(), health.session.clone()));
+        let link = Arc::new(RestLink::new(name.clone(), url, self.http.clone(), health.session.clone()));
         let (pulse, felt) = watch::channel(None);
         let way: Arc<dyn Link> = Arc::clone(&link) as _;
+        // Before the books know it: they may give it away at once, and then it is ordered about.
         self.links.put(id, way, felt);
+        let (fence, keep) = match self.shared.books.apply(Command::Register(registration)).await {
+            Ok(Outcome::Registered { fence, keep }) => (fence, keep),
+            other => {
+                self.links.take_off(id);
+                let answer = other?;
+                return Err(FleetError::Internal(format!("the books answered {answer:?} to a registration")));
+            }
+        };
+        info!(instance = %id, name, url = self.polled.url, %fence, "registered");
         self.known = Some(Known { id, link, pulse, away_since: None });
         if keep.is_none() && !health.session.is_empty() {
             self.drop_session(fence).await;
