@@ -354,7 +354,7 @@ impl Keeper {
         }
     }
 
-    async fn engage_policy(&mut self) -> Result<(), FleetError> {
+    async fn engage_policy(&self) -> Result<(), FleetError> {
         self.set(Controller::Policy, "", 0, false).await?;
         self.order(Controller::Policy, "").await
     }
