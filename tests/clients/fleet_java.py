@@ -4,8 +4,10 @@ packages where they are missing; TEST_SKIP_JAVA=1 leaves it out."""
 import glob
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROTOS = HERE.parents[1] / "proto" / "neuro"
@@ -13,6 +15,7 @@ PACKAGES = ("openjdk-17-jdk-headless", "protobuf-compiler", "protobuf-compiler-g
             "libprotobuf-java", "libguava-java", "libgeronimo-annotation-1.3-spec-java", "libperfmark-java", "libnetty-java")
 JARS = ("grpc-api", "grpc-context", "grpc-core", "grpc-netty", "grpc-protobuf", "grpc-protobuf-lite", "grpc-stub",
         "protobuf", "guava", "perfmark*", "netty*", "geronimo-annotation*")
+VERSIONED = re.compile(r"-\d+(\.\d+)+(\.Final)?\.jar$")
 FILES = ("common.proto", "neuro.proto")
 
 
@@ -23,7 +26,8 @@ def skipped():
 def jars():
     found = []
     for name in JARS:
-        matches = sorted(glob.glob(f"/usr/share/java/{name}.jar"))
+        # Each jar is there twice, with and without its version.
+        matches = [jar for jar in sorted(glob.glob(f"/usr/share/java/{name}.jar")) if not VERSIONED.search(jar)]
         if not matches:
             return None
         found += matches
@@ -67,15 +71,13 @@ def build(folder):
 
 
 def run(command):
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=900)
     if ended.returncode:
         raise RuntimeError(f"{command[0]} ended with {ended.returncode}: {(ended.stderr or ended.stdout)[-2000:]}")
     return ended.stdout
 
 
 def published_client(fleet):
-    import tempfile
-
     install()
     with tempfile.TemporaryDirectory() as folder:
         path = build(pathlib.Path(folder))
