@@ -8,7 +8,7 @@ SCENARIO ?= scenes/town.usdz
 CUDA_TARGET ?= target/cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint lint-deps bench bench-peers openapi check-cuda cuda test-clients test-browser fuzz dist
+.PHONY: help run build test lint lint-deps bench bench-peers openapi check-cuda cuda test-clients test-browser test-backends test-redis fuzz dist
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -58,8 +58,14 @@ cuda:            ## the CUDA binary, without a GPU (fetches the compiler as Pyth
 test-clients:    ## other people's clients against the built binary (Python)
 	@if [ -x tests/clients/run ]; then tests/clients/run; else echo "tests/clients/run is not here"; exit 1; fi
 
+test-redis:      ## events of a fleet in a real Redis (Debian's redis-server)
+	@if [ -x tests/redis/run ]; then tests/redis/run; else echo "tests/redis/run is not here"; exit 1; fi
+
 test-browser:    ## the pages in a headless browser
 	@if [ -x tests/browser/run ]; then tests/browser/run; else echo "tests/browser/run is not here"; exit 1; fi
+
+test-backends:   ## pools of a real Slurm and a real Ray against the built binary (Debian packages, pip)
+	tests/backends/run
 
 fuzz:            ## every fuzz target for FUZZ_SECONDS (60) each
 	tests/fuzz/run

@@ -49,16 +49,16 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Draw scenes for other programs, as a NuRec service does.
     Render(render::RenderArgs),
-    /// Look at a running orchestrator.
-    Fleet(fleet::FleetArgs),
     /// Run sessions over pools of simulators and trainers.
     Orchestrate(orchestrate::OrchestrateArgs),
+    /// Look at a running orchestrator.
+    Fleet(fleet::FleetArgs),
     /// Simulate a robot, for an orchestrator or alone.
-    Simulate(simulate::SimulateArgs),
-    /// Show the effective settings.
-    Config(config::ConfigArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Train a policy on simulators.
     Trainer(Box<trainer::TrainerArgs>),
+    /// Show the effective settings.
+    Config(config::ConfigArgs),
     /// Print the OpenAPI document.
     Openapi(openapi::OpenapiArgs),
 }
@@ -75,11 +75,11 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Scene(args) => scene::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Render(args) => render::run(&args),
-        Command::Fleet(args) => fleet::run(&args),
         Command::Orchestrate(args) => orchestrate::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Trainer(args) => trainer::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi(args) => openapi::run(&args),
-        Command::Trainer(args) => trainer::run(&args),
     }
 }

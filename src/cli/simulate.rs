@@ -25,8 +25,9 @@ use crate::instance::attach::{AttachOptions, Attachment, attach};
 use crate::instance::contract::{Load, Scene, Start};
 use crate::instance::step::StepServer;
 use crate::proto::neuro::ext;
+use crate::render::builtin::Builtin;
 use crate::scene::shelf::Shelf;
-use crate::simulator::{Simulator, Steps, obey};
+use crate::simulator::{Camera, Simulator, Steps, join, obey};
 use crate::telemetry::logs;
 
 /// The session of a simulator that runs alone.
@@ -35,6 +36,8 @@ const LOCAL: &str = "local";
 const GRACE: Duration = Duration::from_secs(1);
 /// How long blocked threads (a scenario half read) may hold up the end of the process.
 const THREADS_GRACE: Duration = Duration::from_millis(100);
+/// Several simulators share a machine: a picture may take a little longer.
+const DRAW_THREADS: usize = 2;
 const LIMITS: ListenOptions =
     ListenOptions { max_connections: 256, headers_timeout: Duration::from_secs(10) };
 
@@ -80,6 +83,9 @@ pub struct SimulateArgs {
     /// End after so many seconds without an orchestrator.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     orphan_s: u64,
+    /// Join this WebRTC signalling relay as the simulator; `{session}` stands for the session's id.
+    #[arg(long, value_name = "URL")]
+    signalling: Option<String>,
     #[command(flatten)]
     settings: SettingFlags<Logs>,
 }
@@ -132,7 +138,8 @@ async fn serve(args: &SimulateArgs) -> Outcome {
         zmq_endpoint: steps.endpoint().to_owned(),
         ..Addresses::default()
     });
-    let state = InstanceState { simulator: simulator.clone(), addresses: Arc::clone(&addresses) };
+    let camera = Camera::new(simulator.clone(), Builtin::new(DRAW_THREADS).or_exit(Exit::Failed)?);
+    let state = InstanceState { simulator: simulator.clone(), camera, addresses: Arc::clone(&addresses) };
     let (stop, stopped) = oneshot::channel::<()>();
     let mut server = tokio::spawn(listener::serve(listener, router(state), LIMITS, async {
         drop(stopped.await);
@@ -140,6 +147,10 @@ async fn serve(args: &SimulateArgs) -> Outcome {
     say(&format!("neuro simulate listening on {}", addresses.rest_url))?;
     say(&format!("neuro simulate steps on {}", addresses.zmq_endpoint))?;
 
+    if let Some(relay) = &args.signalling {
+        let answering = join(simulator.clone(), relay.clone(), addresses.stream_url.clone());
+        drop(tokio::spawn(answering));
+    }
     let attached = async {
         match &args.orchestrator {
             Some(url) => Some(follow(args, url, &simulator, &addresses).await),
@@ -174,7 +185,12 @@ fn labels(args: &SimulateArgs, shelf: &Shelf) -> BTreeMap<String, String> {
 
 /// Loads a session of its own and runs it for ever.
 async fn alone(args: &SimulateArgs, simulator: &Simulator, addresses: &Addresses) -> Result<(), Failure> {
-    let scene = Scene { environment: args.environment.clone(), enable_physics: true, ..Scene::default() };
+    let scene = Scene {
+        environment: args.environment.clone(),
+        enable_shadows: true,
+        enable_physics: true,
+        ..Scene::default()
+    };
     simulator.load(LOCAL, Load { scene_config: scene, ..Load::default() }).await.or_exit(Exit::Usage)?;
     simulator.run(LOCAL, Start::default()).await.or_exit(Exit::Failed)?;
     say(&format!("neuro simulate ready: {} in session {LOCAL}", args.environment))?;

@@ -31,7 +31,7 @@ type Reply = oneshot::Sender<Result<Outcome, FleetError>>;
 
 /// What the writer is told.
 enum Order {
-    Apply(Command, Reply),
+    Apply(Box<Command>, Reply),
     Close(oneshot::Sender<()>),
 }
 
@@ -95,7 +95,7 @@ impl Books {
     pub async fn apply(&self, command: Command) -> Result<Outcome, FleetError> {
         let (reply, answer) = oneshot::channel();
         let ended = || FleetError::Internal("the books are closed".to_owned());
-        self.orders.send(Order::Apply(command, reply)).await.map_err(|_| ended())?;
+        self.orders.send(Order::Apply(Box::new(command), reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -183,7 +183,7 @@ impl Writer {
             let mut closing = None;
             while let Some(order) = next.take() {
                 match order {
-                    Order::Apply(command, reply) => group.push((command, reply)),
+                    Order::Apply(command, reply) => group.push((*command, reply)),
                     Order::Close(reply) => closing = Some(reply),
                 }
                 if closing.is_none() && group.len() < GROUP {

@@ -34,15 +34,21 @@ pub fn report() -> GpuReport {
     {
         return report.clone();
     }
-    let report = match LIBRARY.get_or_init(|| Nvml::init().map_err(|error| error.to_string())) {
+    let report = match LIBRARY.get_or_init(|| Nvml::init().map_err(absent)) {
         Ok(nvml) => read(nvml),
-        Err(reason) => {
-            let reason = format!("no NVIDIA driver library on this machine: {reason}");
-            GpuReport { gpus: Vec::new(), reason }
-        }
+        Err(reason) => GpuReport { gpus: Vec::new(), reason: reason.clone() },
     };
     *newest = Some((Instant::now(), report.clone()));
     report
+}
+
+fn absent(error: NvmlError) -> String {
+    match error {
+        NvmlError::LibloadingError(_) => {
+            "this machine has no NVIDIA driver library (libnvidia-ml.so)".to_owned()
+        }
+        error => format!("the NVIDIA driver library of this machine does not start: {error}"),
+    }
 }
 
 fn read(nvml: &Nvml) -> GpuReport {

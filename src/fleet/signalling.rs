@@ -236,3 +236,85 @@ impl Drop for Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::control::tests::fleet::Fleet;
+
+    async fn text(peer: &mut Peer) -> String {
+        match tokio::time::timeout(Duration::from_secs(2), peer.next()).await {
+            Ok(Some(Note::Text(text))) => text,
+            other => panic!("expected a message, got {other:?}"),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn messages_pass_unchanged_and_wait_for_whoever_is_not_there_yet() {
+        let fleet = Fleet::manual().await;
+        let relay = Signalling::new(fleet.books.clone());
+        let mut browser = relay.join(&fleet.session, Side::Browser).unwrap();
+        let offer = "{ \"type\":\"offer\" , \"sdp\":\"v=0\\r\\n\", \"unknown\": [1, 2] }";
+        browser.say(offer.to_owned()).unwrap();
+        browser.say("not even JSON".to_owned()).unwrap();
+        let mut simulator = relay.join(&fleet.session, Side::Simulator).unwrap();
+        let ready = |side: &str| {
+            format!(r#"{{"type":"ready","sessionId":"{}","clientType":"{side}"}}"#, fleet.session)
+        };
+        assert_eq!(text(&mut simulator).await, ready("frontend"));
+        assert_eq!(text(&mut simulator).await, offer);
+        assert_eq!(text(&mut simulator).await, "not even JSON");
+        assert_eq!(text(&mut browser).await, ready("isaac-sim"));
+        simulator.say("answer".to_owned()).unwrap();
+        assert_eq!(text(&mut browser).await, "answer");
+        drop(simulator);
+        assert!(
+            text(&mut browser).await.contains(r#""message":"the isaac-sim end has left","code":"PEER_LEFT""#)
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_newest_browser_wins_and_the_older_ones_offers_are_forgotten() {
+        let fleet = Fleet::manual().await;
+        let relay = Signalling::new(fleet.books.clone());
+        let mut old = relay.join(&fleet.session, Side::Browser).unwrap();
+        old.say("old offer".to_owned()).unwrap();
+        let new = relay.join(&fleet.session, Side::Browser).unwrap();
+        assert_eq!(old.next().await, Some(Note::Replaced));
+        assert!(old.say("late".to_owned()).is_err());
+        new.say("new offer".to_owned()).unwrap();
+        let mut simulator = relay.join(&fleet.session, Side::Simulator).unwrap();
+        assert!(text(&mut simulator).await.contains("ready"));
+        assert_eq!(text(&mut simulator).await, "new offer");
+        // The end that was replaced says nothing when it goes.
+        drop(old);
+        new.say("still here".to_owned()).unwrap();
+        assert_eq!(text(&mut simulator).await, "still here");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_has_a_bound_and_a_message_too() {
+        let fleet = Fleet::manual().await;
+        let relay = Signalling::new(fleet.books.clone());
+        let browser = relay.join(&fleet.session, Side::Browser).unwrap();
+        let taken = (0..1000).take_while(|_| browser.say("candidate".to_owned()).is_ok()).count();
+        assert_eq!(taken, MOST_WAITING - 1, "one place is the `ready`");
+        let long = browser.say("x".repeat(LONGEST_MESSAGE + 1)).unwrap_err().to_string();
+        assert!(long.contains("65537 bytes"), "{long}");
+        drop(browser);
+        assert!(relay.rooms().is_empty(), "a conversation nobody has is kept");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn there_is_no_conversation_about_a_session_that_is_not_there() {
+        let fleet = Fleet::manual().await;
+        let relay = Signalling::new(fleet.books.clone());
+        let nowhere: SessionId = "nowhere".parse().unwrap();
+        assert!(matches!(relay.join(&nowhere, Side::Browser), Err(FleetError::NotFound { .. })));
+        let browser = relay.join(&fleet.session, Side::Browser).unwrap();
+        assert!(browser.alive());
+        fleet.close().await;
+        assert!(!browser.alive());
+        assert!(matches!(relay.join(&fleet.session, Side::Browser), Err(FleetError::Precondition(_))));
+    }
+}

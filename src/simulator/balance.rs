@@ -13,8 +13,8 @@ use super::arm::{Arm, HAND_RADIUS_M, SavedArm};
 use super::cartpole::{CartPole, MAX_STEPS};
 use super::command::Command;
 use super::error::SimulatorError;
-use super::panda::NAMES;
-use super::rail::{Rail, SCALE};
+use super::panda::{JOINTS, NAMES};
+use super::rail::Rail;
 use super::random::Random;
 use super::robot_sketch;
 use super::sketch::Sketch;
@@ -202,7 +202,10 @@ impl World for Balance {
 
     fn tick(&mut self, around: &Surroundings) -> Option<(Vec<f64>, Outcome)> {
         match self.hold {
-            Hold::Rail => None,
+            Hold::Rail => {
+                self.arm.velocities = [0.0; JOINTS];
+                None
+            }
             Hold::Push(_) => {
                 if self.over || self.steps >= MAX_STEPS {
                     let hold = self.hold;
@@ -267,7 +270,7 @@ impl World for Balance {
 
     fn sketch(&self) -> Sketch {
         let lean = if self.hold == Hold::Free { 0.0 } else { self.state.theta_rad };
-        robot_sketch::balance(&self.arm, lean, SCALE)
+        robot_sketch::balance(&self.arm, lean)
     }
 }
 
@@ -295,7 +298,11 @@ mod tests {
             twin = twin.pushed(action == 1.0);
             assert_eq!(world.observe(&Surroundings::default()), twin.observation());
             assert_eq!(outcome.reward, 1.0);
-            assert!((world.pose().translation_m.y - SCALE * twin.x_m).abs() < 1e-3, "{:?}", world.pose());
+            assert!(
+                (world.pose().translation_m.y - super::super::rail::SCALE * twin.x_m).abs() < 1e-3,
+                "{:?}",
+                world.pose()
+            );
         }
     }
 
@@ -378,7 +385,7 @@ mod tests {
         }
         assert!((world.joints().positions[0] - before - 0.1).abs() < 1e-9);
         world.act(&[0.0], &around).unwrap();
-        assert!((world.pose().translation_m.y - SCALE * world.state.x_m).abs() < 1e-3);
+        assert!((world.pose().translation_m.y - super::super::rail::SCALE * world.state.x_m).abs() < 1e-3);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use super::command::Command;
 use super::error::SimulatorError;
 use super::session::{Controller, Done, Phase, Session};
-use super::sketch::Sketch;
+use super::sketch::Scenery;
 use super::snapshot::Snapshot;
 use super::surroundings::Surroundings;
 use super::world::World;
@@ -236,7 +236,7 @@ impl Engine {
     }
 
     /// Whether a load has nothing left to do; the paths it would answer.
-    pub fn loaded(&mut self, id: &str, load: &contract::Load) -> Result<Option<Vec<String>>, SimulatorError> {
+    pub fn loaded(&self, id: &str, load: &contract::Load) -> Result<Option<Vec<String>>, SimulatorError> {
         if load.fence < self.fence {
             return Err(SimulatorError::Stale { given: load.fence, highest: self.fence });
         }
@@ -393,7 +393,7 @@ impl Engine {
     }
 
     /// What a picture of a session shows.
-    pub fn sketch(&self, id: &str) -> Result<Sketch, SimulatorError> {
+    pub fn scenery(&self, id: &str) -> Result<Scenery, SimulatorError> {
         let session = self.session.as_ref().filter(|session| session.id == id);
         let session = session.ok_or_else(|| SimulatorError::NotFound(id.to_owned()))?;
         Ok(session.world.sketch().with(&session.around, session.scene.enable_shadows))

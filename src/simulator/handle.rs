@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::engine::{Engine, Heard, Job, Vitals};
 use super::error::SimulatorError;
 use super::session::{Controller, Done, Phase};
-use super::sketch::Sketch;
+use super::sketch::Scenery;
 use super::snapshot::Snapshot;
 use super::surroundings::Surroundings;
 use super::world;
@@ -238,9 +238,9 @@ impl Simulator {
     ///
     /// # Errors
     /// [`SimulatorError`].
-    pub async fn sketch(&self, id: &str) -> Result<Sketch, SimulatorError> {
+    pub async fn scenery(&self, id: &str) -> Result<Scenery, SimulatorError> {
         let id = id.to_owned();
-        self.ask(move |engine| engine.sketch(&id)).await
+        self.ask(move |engine| engine.scenery(&id)).await
     }
 
     async fn ask<R: Send + 'static>(

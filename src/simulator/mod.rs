@@ -6,8 +6,10 @@
 
 mod arm;
 mod balance;
+mod camera;
 mod cartpole;
 mod command;
+mod drive;
 mod engine;
 mod error;
 mod handle;
@@ -20,17 +22,20 @@ mod reach;
 mod robot_sketch;
 mod session;
 mod shape;
+mod signalling;
 mod sketch;
 mod snapshot;
 mod steps;
 mod surroundings;
 mod world;
 
+pub use camera::{Camera, Viewer};
 pub use engine::{Ending, Heard, Said, Vitals};
 pub use error::SimulatorError;
 pub use handle::{Client, Simulator};
 pub use orders::obey;
 pub use session::{COMMAND_HOLD, Controller, Phase};
-pub use sketch::{Recording, Sketch, Thing};
+pub use signalling::join;
+pub use sketch::{Recording, Scenery, Sketch, Thing};
 pub use steps::Steps;
 pub use world::STEP_S;

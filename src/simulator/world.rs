@@ -1,8 +1,6 @@
 //! What a simulator simulates: a robot, its task, and what can be seen of both. Every world advances in steps of
 //! [`STEP_S`], so that one tick of the clock is one step of the task.
 
-use std::sync::Arc;
-
 use glam::DVec3;
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,6 +8,7 @@ use serde_json::Value;
 use super::balance::Balance;
 use super::cartpole;
 use super::command::Command;
+use super::drive::Drive;
 use super::error::SimulatorError;
 use super::reach::Reach;
 use super::shape;
@@ -120,7 +119,7 @@ pub trait World: Send {
 ///
 /// # Errors
 /// When there is no such world, or a value of the scene makes no sense.
-pub fn open(scene: &contract::Scene, _shelf: &Arc<Shelf>) -> Result<Box<dyn World>, SimulatorError> {
+pub fn open(scene: &contract::Scene, shelf: &Shelf) -> Result<Box<dyn World>, SimulatorError> {
     let start = match scene.start_position {
         None if scene.start_rotation.is_none() => None,
         position => Some((shape::pose(position, scene.start_rotation)?, scene.start_rotation.is_some())),
@@ -128,9 +127,14 @@ pub fn open(scene: &contract::Scene, _shelf: &Arc<Shelf>) -> Result<Box<dyn Worl
     match scene.environment.trim() {
         "" | "balance" => Ok(Box::new(Balance::new(arm_base(start))?)),
         "reach" => Ok(Box::new(Reach::new(arm_base(start)))),
-        other => Err(SimulatorError::Invalid(format!(
-            "environment {other:?} is not known; expected balance, reach or the name of a USDZ file"
-        ))),
+        name => {
+            let path = shelf.find(name).map_err(|_| {
+                SimulatorError::Invalid(format!(
+                    "environment {name:?} is not known; expected balance, reach or the name of a USDZ file in --scenes"
+                ))
+            })?;
+            Ok(Box::new(Drive::open(&path, start.map(|(pose, _)| pose))?))
+        }
     }
 }
 

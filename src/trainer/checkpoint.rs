@@ -108,7 +108,7 @@ impl View for Numbers<'_> {
     }
 
     fn data_len(&self) -> usize {
-        self.numbers.len() * size_of::<f64>()
+        size_of_val(self.numbers)
     }
 }
 
@@ -431,7 +431,7 @@ mod tests {
         }
         let said = b"observation\\\":3";
         let at = whole.windows(said.len()).position(|window| window == said).unwrap();
-        let mut other = whole.clone();
+        let mut other = whole;
         other[at + said.len() - 1] = b'7';
         fs::write(&path, other).unwrap();
         assert!(Checkpoint::read(&path).unwrap_err().to_string().contains("policy.0.weight"));

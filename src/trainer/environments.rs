@@ -99,12 +99,6 @@ impl Environments {
         self.slots.len()
     }
 
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     /// Begins an episode; does nothing while a call is under way.
     pub fn begin(&mut self, index: usize) {
         self.begin_after(index, Duration::ZERO);

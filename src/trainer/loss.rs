@@ -58,15 +58,6 @@ pub struct Losses {
     pub clipped: f64,
 }
 
-impl Losses {
-    /// The sum that the gradient is of.
-    #[must_use]
-    pub fn total(&self, weights: &Weights) -> f64 {
-        self.policy + weights.value * self.value - weights.entropy * self.entropy
-            + weights.imitation * self.imitation
-    }
-}
-
 /// Memory kept between calls.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -184,6 +175,12 @@ mod tests {
     use crate::trainer::policy::Shape;
     use crate::trainer::random::Random;
 
+    /// The sum that the gradient is of.
+    fn total(losses: &Losses, weights: &Weights) -> f64 {
+        losses.policy + weights.value * losses.value - weights.entropy * losses.entropy
+            + weights.imitation * losses.imitation
+    }
+
     fn agent(action: ActionSpace, random: &mut Random) -> Agent {
         let mut agent = Agent::new(Shape { observation: 3, action, hidden: vec![6, 5] }, random);
         // Far from the even beginning, so that no gradient is nought by luck.
@@ -222,17 +219,17 @@ mod tests {
             assert!(found.clipped > 0.1 && found.clipped < 0.9, "both branches are to be seen: {found:?}");
             let mut ignored = gradient.clone();
             let mut largest = 0.0_f64;
-            for index in 0..agent.parameters.len() {
+            for (index, found) in gradient.iter().enumerate() {
                 let here = agent.parameters[index];
                 let mut at = |offset: f64| {
                     agent.parameters[index] = here + offset;
-                    losses(&agent, &batch, &shown, &weights, &mut scratch, &mut ignored).total(&weights)
+                    total(&losses(&agent, &batch, &shown, &weights, &mut scratch, &mut ignored), &weights)
                 };
                 let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
                 agent.parameters[index] = here;
-                let error = (slope - gradient[index]).abs() / (1e-3 + slope.abs());
+                let error = (slope - found).abs() / (1e-3 + slope.abs());
                 largest = largest.max(error);
-                assert!(error < 1e-4, "case {case}, parameter {index}: {slope} against {}", gradient[index]);
+                assert!(error < 1e-4, "case {case}, parameter {index}: {slope} against {found}");
             }
             println!("case {case}: largest relative error {largest:.1e}");
         }

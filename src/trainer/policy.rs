@@ -59,7 +59,10 @@ impl Agent {
     pub fn new(shape: Shape, random: &mut Random) -> Self {
         let mut tensors = Vec::new();
         let widths = |last: usize| -> Vec<usize> {
-            [shape.observation].into_iter().chain(shape.hidden.iter().copied()).chain([last]).collect()
+            std::iter::once(shape.observation)
+                .chain(shape.hidden.iter().copied())
+                .chain(std::iter::once(last))
+                .collect()
         };
         let outputs = outputs(&shape.action);
         let policy = Mlp::new("policy", &widths(outputs), &mut tensors);

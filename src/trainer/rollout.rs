@@ -22,12 +22,6 @@ impl Chain {
         self.rewards.len()
     }
 
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rewards.is_empty()
-    }
-
     /// Adds a step: what was seen, chosen and got.
     pub fn push(&mut self, observation: &[f64], choice: &Choice, reward: f64, cut: Option<f64>) {
         self.observations.extend_from_slice(observation);
@@ -103,7 +97,7 @@ mod tests {
         }
         let mut batch = Batch::default();
         chain.drain_into(&mut batch, 0.9, 0.8);
-        assert!(chain.is_empty());
+        assert_eq!(chain.len(), 0);
         batch
     }
 

@@ -5,7 +5,7 @@
 //! their own time and join the round that finds them ready.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
@@ -435,7 +435,7 @@ impl Training {
             checkpoint_uri: uri(checkpoint),
             final_reward: counters.average_reward(),
             success_rate: counters.success_rate(),
-            seconds: Duration::from_secs_f64(counters.seconds.max(0.0)).as_secs_f64(),
+            seconds: counters.seconds,
             metrics,
         })
     }

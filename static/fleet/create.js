@@ -54,8 +54,8 @@ function build(dialog) {
   const otherField = field('Scenario file', other);
   const envs = input('number', '4', { min: '1', max: '64', required: true });
   const envsField = field('Simulators', envs);
-  const episodes = input('number', '0', { min: '0', max: '1000000', required: true });
-  const episodesField = field('Episodes, 0 for no limit', episodes);
+  const episodes = input('number', '1000', { min: '1', max: '1000000', required: true });
+  const episodesField = field('Episodes', episodes);
   const grid = element('div', 'grid');
   grid.append(field('Scene', scene), otherField, envsField, episodesField);
 

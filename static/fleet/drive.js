@@ -7,7 +7,8 @@ import { store } from './store.js';
 const EVERY_MS = 20;
 const LEASE_MS = 10_000;
 const RENEW_MS = 3000;
-const AGAIN_MS = 500;
+const FIRST_WAIT_MS = 300;
+const LONGEST_WAIT_MS = 4000;
 
 /** key -> the direction it pushes: x ahead, y left, z up (m/s), yaw left (rad/s). */
 export const KEYS = {
@@ -22,6 +23,7 @@ let lease = null;
 let ticks = 0;
 let renewals = 0;
 let retry = 0;
+let waitMs = FIRST_WAIT_MS;
 let still = true;
 export const motion = { speed: 0.5 };
 
@@ -67,16 +69,16 @@ function address() {
   const path = told.pathname.slice(told.pathname.indexOf('/control/') + 1);
   const url = new URL(path + told.search, BASE);
   url.protocol = url.protocol.replace('http', 'ws');
-  if (lease.token) url.searchParams.set('token', lease.token);
   if (lease.instance_id) url.searchParams.set('instance', lease.instance_id);
   return url;
 }
 
 function connect() {
   clearTimeout(retry);
-  const opened = new WebSocket(address());
+  // The token travels as a subprotocol: addresses end up in logs.
+  const opened = new WebSocket(address(), ['neuro.control', ...(lease.token ? [`bearer.${encodeURIComponent(lease.token)}`] : [])]);
   socket = opened;
-  opened.addEventListener('open', () => { still = true; set({ link: 'open' }); });
+  opened.addEventListener('open', () => { still = true; waitMs = FIRST_WAIT_MS; set({ link: 'open', problem: '' }); });
   opened.addEventListener('message', ({ data }) => {
     if (opened !== socket || typeof data !== 'string') return;
     const message = JSON.parse(data);
@@ -87,7 +89,8 @@ function connect() {
   opened.addEventListener('close', ({ code, reason }) => {
     if (opened !== socket || !lease) return;
     set({ link: 'lost', problem: reason || `the control connection closed (${code})` });
-    retry = setTimeout(connect, AGAIN_MS);
+    retry = setTimeout(connect, waitMs);
+    waitMs = Math.min(waitMs * 1.7, LONGEST_WAIT_MS);
   });
 }
 

@@ -24,11 +24,12 @@ export function count(number, one, many = `${one}s`) {
 /** About three digits that mean something. */
 export function figure(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–';
+  if (Number.isInteger(value)) return value.toLocaleString('en');
   const size = Math.abs(value);
   if (size >= 1000) return Math.round(value).toLocaleString('en');
   if (size >= 100) return value.toFixed(0);
   if (size >= 10) return value.toFixed(1);
-  if (size >= 0.1 || size === 0) return value.toFixed(2);
+  if (size >= 0.1) return value.toFixed(2);
   return value.toPrecision(2);
 }
 

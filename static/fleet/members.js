@@ -69,7 +69,7 @@ export function membersView() {
       word.firstChild.dataset.tone = STATE_TONES[one.state] ?? '';
       say(word.firstChild, one.state);
       say(fence, String(one.fence));
-      say(fps, one.pulse ? figure(one.pulse.fps) : '–');
+      say(fps, one.pulse && one.role === 'simulator' ? figure(one.pulse.fps) : '–');
       say(node, one.node || '–');
       say(gpu, one.gpus.map(({ index, name: card }) => `${index} ${card}`).join(', ') || '–');
     });

@@ -12,10 +12,11 @@ const HIGH = 100;
 const COLUMNS = 240;
 
 const PLOTS = [
-  { title: 'average reward', lines: [['reward', (point) => point.average_reward]] },
-  { title: 'losses', lines: [['policy', (point) => point.policy_loss], ['value', (point) => point.value_loss]] },
-  { title: 'steps a second', lines: [['steps/s', (point) => point.steps_per_second]], zero: true },
-  { title: 'entropy', lines: [['entropy', (point) => point.entropy]] },
+  { title: 'average reward', read: (point) => point.average_reward, wide: true },
+  { title: 'steps a second', read: (point) => point.steps_per_second, zero: true },
+  { title: 'entropy', read: (point) => point.entropy },
+  { title: 'policy loss', read: (point) => point.policy_loss },
+  { title: 'value loss', read: (point) => point.value_loss },
 ];
 
 const svg = (tag) => document.createElementNS(SPACE, tag);
@@ -37,27 +38,20 @@ function reduced(values) {
   return kept;
 }
 
-function makePlot({ title, lines, zero }) {
-  const figureBox = element('figure', 'plot');
-  const caption = element('figcaption');
+function makePlot({ title, read, zero, wide }) {
+  const figureBox = element('figure', wide ? 'plot wide' : 'plot');
+  const caption = element('figcaption', '', title);
   const value = element('b');
-  if (lines.length > 1) caption.append(...lines.map(([name], index) => element('span', index ? 'legend second' : 'legend', name)));
-  else caption.append(title);
   caption.append(value);
   const area = element('div', 'area');
   const drawing = svg('svg');
   drawing.setAttribute('viewBox', `0 0 ${WIDE} ${HIGH}`);
   drawing.setAttribute('preserveAspectRatio', 'none');
   drawing.setAttribute('role', 'img');
-  const paths = lines.map((_, index) => {
-    const path = svg('path');
-    if (index) path.setAttribute('class', 'second');
-    return path;
-  });
+  const path = svg('path');
   const cursor = svg('line');
-  cursor.setAttribute('class', 'cursor');
   cursor.setAttribute('visibility', 'hidden');
-  drawing.append(...paths, cursor);
+  drawing.append(path, cursor);
   const top = element('span', 'top');
   const bottom = element('span', 'bottom');
   area.append(drawing, top, bottom);
@@ -66,24 +60,24 @@ function makePlot({ title, lines, zero }) {
   figureBox.append(caption, area, axis);
   let points = [];
 
-  const latest = (point) => lines.map(([, read]) => figure(read(point))).join(' / ');
+  const latest = (point) => figure(read(point));
 
   function draw(given) {
     points = given;
     const last = points.at(-1);
     const first = points[0];
     const far = last.steps - first.steps || 1;
-    const all = lines.map(([, read]) => points.map((point) => [point.steps, read(point)]).filter(([, y]) => Number.isFinite(y)));
+    const line = points.map((point) => [point.steps, read(point)]).filter(([, y]) => Number.isFinite(y));
     let low = zero ? 0 : Infinity;
     let high = -Infinity;
-    for (const [, y] of all.flat()) {
+    for (const [, y] of line) {
       low = Math.min(low, y);
       high = Math.max(high, y);
     }
-    if (!(high > low)) { high = low + 1; }
+    if (!(high > low)) high = low + 1;
     const pad = (high - low) * 0.06;
     const place = ([x, y]) => `${(((x - first.steps) / far) * WIDE).toFixed(1)} ${(HIGH - ((y - low + pad) / (high - low + 2 * pad)) * HIGH).toFixed(1)}`;
-    all.forEach((line, index) => paths[index].setAttribute('d', line.length ? `M${reduced(line).map(place).join('L')}` : ''));
+    path.setAttribute('d', line.length ? `M${reduced(line).map(place).join('L')}` : '');
     say(top, figure(high));
     say(bottom, figure(low));
     say(value, latest(last));

@@ -77,7 +77,7 @@ function gpus() {
   const told = state.gpus;
   if (!told) return;
   const cards = told.gpus.map((gpu) => `GPU ${gpu.index} ${gpu.name}: ${Math.round(gpu.utilization * 100)} %, ${(gpu.memory_used_mb / 1024).toFixed(1)} of ${(gpu.memory_total_mb / 1024).toFixed(0)} GiB, ${gpu.temperature_c} °C, ${Math.round(gpu.power_watts)} W`);
-  say($('gpus'), cards.length > 0 ? cards.join(' · ') : `No GPU: ${told.reason}.`);
+  say($('gpus'), cards.length > 0 ? cards.join(' · ') : `No GPU on the orchestrator’s side: ${told.reason}.`);
 }
 
 let toasts = 0;

@@ -2,6 +2,8 @@
 
 import { spawn } from 'node:child_process';
 import { connect, createServer } from 'node:net';
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -65,4 +67,32 @@ export async function serve(binary, model, more = []) {
     });
   }).catch((error) => { child.kill('SIGKILL'); throw error; });
   return { url, stop };
+}
+
+/** Starts `neuro orchestrate` over `folder`, which has its `fleet.toml`: `{ url, grpc, pid, stop(), kill() }`. */
+export async function orchestrate(binary, folder, { grpc, http }) {
+  const { child, stop } = start(binary, ['orchestrate', '--data', join(folder, 'data'), '--config', join(folder, 'fleet.toml'), '--listen', `127.0.0.1:${grpc}`, '--http', `127.0.0.1:${http}`]);
+  let said = '';
+  child.stderr.on('data', (bytes) => { said = (said + bytes).slice(-4000); });
+  await new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`neuro orchestrate was not up after ${STARTUP_MS} ms: ${said}`)), STARTUP_MS);
+    child.once('error', reject);
+    child.once('close', (code) => reject(new Error(`neuro orchestrate ended with ${code}: ${said}`)));
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (line.startsWith('neuro orchestrate listening')) { clearTimeout(timer); resolve(); }
+    });
+  });
+  const kill = async () => { const ended = new Promise((resolve) => { child.once('close', resolve); }); child.kill('SIGKILL'); await ended; };
+  return { url: `http://127.0.0.1:${http}`, stop, kill };
+}
+
+/** Ends the instances that an orchestrator left running, by their process ids: they outlive it by design. */
+export async function endInstances(folder) {
+  const marks = join(folder, 'data', 'processes');
+  for (const name of await readdir(marks).catch(() => [])) {
+    const { pid } = JSON.parse(await readFile(join(marks, name), 'utf8'));
+    const alive = () => { try { process.kill(pid, 0); return true; } catch { return false; } };
+    if (alive()) process.kill(pid, 'SIGKILL');
+    for (const end = Date.now() + 10_000; alive() && Date.now() < end;) await new Promise((resume) => { setTimeout(resume, 50); });
+  }
 }

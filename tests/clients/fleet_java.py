@@ -12,7 +12,7 @@ PROTOS = HERE.parents[1] / "proto" / "neuro"
 PACKAGES = ("openjdk-17-jdk-headless", "protobuf-compiler", "protobuf-compiler-grpc-java-plugin", "libgrpc-java",
             "libprotobuf-java", "libguava-java", "libgeronimo-annotation-1.3-spec-java", "libperfmark-java", "libnetty-java")
 JARS = ("grpc-api", "grpc-context", "grpc-core", "grpc-netty", "grpc-protobuf", "grpc-protobuf-lite", "grpc-stub",
-        "protobuf", "guava", "failureaccess", "perfmark*", "netty*", "geronimo-annotation*")
+        "protobuf", "guava", "perfmark*", "netty*", "geronimo-annotation*")
 FILES = ("common.proto", "neuro.proto")
 
 

@@ -16,7 +16,10 @@ async fn every_route_is_in_the_openapi_document_with_typed_answers() {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() {
-                folders.push(entry);
+                // Other programs serve these: `neuro orchestrate` and `neuro simulate`.
+                let elsewhere =
+                    ["fleet", "instance"].iter().any(|name| entry.ends_with(format!("http/{name}")));
+                folders.extend((!elsewhere).then_some(entry));
             } else {
                 let source = std::fs::read_to_string(&entry).unwrap();
                 let attributes = source.split("#[utoipa::path(").skip(1);
@@ -47,6 +50,34 @@ async fn every_route_is_in_the_openapi_document_with_typed_answers() {
     assert!(
         ["PredictAnswer", "IsaacAnswer", "ValidationErrors"].iter().all(|name| schemas.contains_key(*name))
     );
+}
+
+#[test]
+fn every_route_of_the_fleet_is_in_its_document_with_typed_answers() {
+    let document = serde_json::to_value(neuro::http::fleet::document()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let source =
+        |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(entry.unwrap().path()).ok();
+    let sources = std::fs::read_dir(root().join("src/http/fleet")).unwrap().filter_map(source);
+    let mut described = 0;
+    for source in sources {
+        for attribute in source.split("#[utoipa::path(").skip(1) {
+            let path = attribute.split("path = \"").nth(1).unwrap().split('"').next().unwrap();
+            assert!(paths.contains_key(path), "{path} is described and not registered");
+            described += 1;
+        }
+    }
+    assert!(described >= 24, "only {described} are described");
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().unwrap() {
+            assert!(operation["summary"].is_string(), "{method} {path} says nothing");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let refused = status.starts_with('4') || status.starts_with('5');
+                let typed = response["content"]["application/json"]["schema"].is_object();
+                assert!(!refused || typed || path == "/metrics", "{method} {path} {status} has no schema");
+            }
+        }
+    }
 }
 
 #[tokio::test]

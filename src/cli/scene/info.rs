@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::exit::{Exit, OrExit, Outcome};
 use crate::cli::output::say;
-use crate::scene::camera::{Projection, Shutter};
-use crate::scene::{Camera, LoadLimits, Scenario, Track};
+use crate::scene::{LoadLimits, Scenario, Track};
 
 /// Flags of `neuro scene info`.
 #[derive(Debug, Args)]
@@ -71,9 +70,9 @@ fn report(scenario: &Scenario) -> Vec<(&'static str, String)> {
             format!(
                 "{:28} {:15} {:>11} {:22} {} frames{poses}{windshield}",
                 camera.logical_name,
-                model(camera),
+                camera.model.projection.name(),
                 format!("{width}x{height}"),
-                shutter(camera),
+                camera.model.shutter.name(),
                 camera.shutters_us.len()
             ),
         ));
@@ -107,9 +106,9 @@ fn as_json(scenario: &Scenario) -> Value {
         json!({
             "name": camera.logical_name,
             "key": camera.key,
-            "model": model(camera),
+            "model": camera.model.projection.name(),
             "resolution": camera.model.resolution,
-            "shutter": shutter(camera),
+            "shutter": camera.model.shutter.name(),
             "windshield": camera.model.windshield.is_some(),
             "frames": camera.shutters_us.len(),
             "frame_poses": camera.shutter_poses.is_some(),
@@ -166,25 +165,6 @@ fn classes(scenario: &Scenario) -> Vec<Class<'_>> {
 fn path_m(scenario: &Scenario) -> f64 {
     let steps = scenario.ego.poses.iter().zip(scenario.ego.poses.iter().skip(1));
     steps.map(|(from, to)| from.translation_m.distance(to.translation_m)).sum()
-}
-
-fn model(camera: &Camera) -> &'static str {
-    match camera.model.projection {
-        Projection::FTheta(_) => "ftheta",
-        Projection::Pinhole(_) => "opencv-pinhole",
-        Projection::Fisheye(_) => "opencv-fisheye",
-    }
-}
-
-fn shutter(camera: &Camera) -> &'static str {
-    match camera.model.shutter {
-        Shutter::Unknown => "UNKNOWN",
-        Shutter::RollingTopToBottom => "ROLLING_TOP_TO_BOTTOM",
-        Shutter::RollingLeftToRight => "ROLLING_LEFT_TO_RIGHT",
-        Shutter::RollingBottomToTop => "ROLLING_BOTTOM_TO_TOP",
-        Shutter::RollingRightToLeft => "ROLLING_RIGHT_TO_LEFT",
-        Shutter::Global => "GLOBAL",
-    }
 }
 
 fn seconds(us: i64) -> f64 {

@@ -10,6 +10,8 @@ pub mod mark;
 pub mod process;
 pub mod ray;
 pub mod slurm;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

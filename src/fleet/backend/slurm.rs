@@ -29,6 +29,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 const API: &str = "v0.0.38";
 /// From this one on, environments are lists and `gres` is `tres_per_node`.
 const LISTS_SINCE: u32 = 39;
+/// Slurm's numbers for a job that it does not know, and for one that is over.
+const OVER: [i64; 2] = [2017, 2021];
 
 /// `slurm`.
 #[derive(Debug)]
@@ -97,7 +99,7 @@ struct Problems {
 struct SlurmError {
     error: String,
     description: String,
-    #[serde(alias = "errno")]
+    #[serde(alias = "errno", alias = "error_code")]
     error_number: i64,
 }
 
@@ -141,7 +143,7 @@ impl SlurmBackend {
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, FleetError> {
         let what = format!("{method} {}{path}", self.base);
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if !self.user.is_empty() {
             request = request.header("X-SLURM-USER-NAME", &self.user);
         }
@@ -161,6 +163,9 @@ impl SlurmBackend {
         let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         let problems = Problems::deserialize(&value).unwrap_or_default();
         if let Some(first) = problems.errors.first() {
+            if method == Method::DELETE && OVER.contains(&first.error_number) {
+                return Ok(value);
+            }
             let said = if first.description.is_empty() { &first.error } else { &first.description };
             return Err(unavailable(format!("{what}: Slurm says {said:?} ({})", first.error_number)));
         }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::camera;
 use super::house::House;
+use super::lease::Lease;
 use super::look::{Place, Robot};
 use super::policy::{PolicyDriver, for_robot};
 use super::recording::{Recording, note};
@@ -22,6 +23,8 @@ use crate::proto::neuro::ext::Controller;
 const PERIOD: Duration = Duration::from_millis(100);
 /// For one action, whoever computes it.
 const ACT_TIME: Duration = Duration::from_secs(35);
+/// Recordings of one session's policy: a gigabyte each, at most.
+const MOST_RECORDINGS: u32 = 16;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -29,33 +32,33 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub(super) async fn run(wheel: Arc<Wheel>, house: Arc<House>, place: Place) {
     let _need = Need::of(&wheel);
     let mut leases = wheel.lease.subscribe();
-    let mut pilot = Pilot { wheel, house, place, recording: None, trouble: String::new(), wait: FIRST_WAIT };
+    let mut pilot =
+        Pilot { wheel, house, place, recording: None, full: 0, trouble: String::new(), wait: FIRST_WAIT };
     loop {
         let lease = leases.borrow_and_update().clone();
         if lease.ended {
             break;
         }
-        if lease.holder != Controller::Policy || lease.phase != Phase::Running {
+        if !drives(&lease) {
             pilot.stop_recording().await;
             if leases.changed().await.is_err() {
                 break;
             }
             continue;
         }
-        let start = Instant::now();
-        match pilot.step(lease.fence).await {
-            Ok(()) => {
-                pilot.recovered().await;
-                sleep_until(start + PERIOD).await;
-            }
-            Err(error) => {
-                pilot.complain(&error).await;
-                sleep(pilot.wait).await;
-                pilot.wait = (pilot.wait * 2).min(LONGEST_WAIT);
-            }
+        let turn = pilot.turn(lease.fence);
+        let other = leases.wait_for(|now| now.fence != lease.fence || !drives(now));
+        tokio::select! {
+            () = turn => {}
+            // Whatever was being thought of is of no use to a robot that somebody else drives.
+            _ = other => {}
         }
     }
     pilot.stop_recording().await;
+}
+
+fn drives(lease: &Lease) -> bool {
+    lease.holder == Controller::Policy && lease.phase == Phase::Running && !lease.ended
 }
 
 struct Pilot {
@@ -63,11 +66,30 @@ struct Pilot {
     house: Arc<House>,
     place: Place,
     recording: Option<Recording>,
+    /// Recordings that ended because they were full, or the disk was.
+    full: u32,
     trouble: String,
     wait: Duration,
 }
 
 impl Pilot {
+    /// One action, and the wait until the next.
+    async fn turn(&mut self, fence: Fence) {
+        let start = Instant::now();
+        match self.step(fence).await {
+            Ok(()) => {
+                self.recovered().await;
+                sleep_until(start + PERIOD).await;
+            }
+            Err(error) => {
+                self.complain(&error).await;
+                let wait = self.wait;
+                self.wait = (wait * 2).min(LONGEST_WAIT);
+                sleep(wait).await;
+            }
+        }
+    }
+
     async fn step(&mut self, fence: Fence) -> Result<(), FleetError> {
         let now = Place::of(&self.house.books, &self.wheel.session, self.wheel.env);
         let robot = now.and_then(|place| place.robot).filter(|robot| robot.present);
@@ -93,14 +115,12 @@ impl Pilot {
     }
 
     async fn record(&mut self, robot: &Robot) {
-        if self
-            .recording
-            .as_ref()
-            .is_some_and(|recording| recording.is_over() || recording.instance() != robot.id)
-        {
+        let over = self.recording.as_ref().is_some_and(Recording::is_over);
+        self.full += u32::from(over);
+        if over || self.recording.as_ref().is_some_and(|recording| recording.instance() != robot.id) {
             self.stop_recording().await;
         }
-        if self.recording.is_none() {
+        if self.recording.is_none() && self.full < MOST_RECORDINGS {
             self.recording = Some(Recording::of_policy(&self.wheel, &self.house, &self.place, robot));
         }
     }

@@ -50,7 +50,7 @@ pub(super) async fn run(wheel: Arc<Wheel>, books: Books) {
         }
         let Some(robot) = target(&wheel, &books) else {
             // What was meant for a robot that is away is of no use to one that comes back.
-            while let Ok(Some(_)) = wheel.next() {}
+            wheel.forget_waiting();
             sleep(LOOK_EVERY).await;
             continue;
         };
@@ -115,7 +115,7 @@ async fn pump(wheel: &Wheel, books: &Books, robot: &Robot, socket: Socket) -> St
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let hold = match wheel.next() {
+        let hold = match wheel.next(robot.id) {
             Ok(Some(command)) => {
                 let Ok(text) = serde_json::to_string(&command) else { continue };
                 match timeout(SEND_TIME, to.send(Message::text(text))).await {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::token::{Claims, TokenKey};
 use super::wheel::{Need, Wheel, locked, now_ms};
 use crate::fleet::books::Books;
 use crate::fleet::error::FleetError;
-use crate::fleet::ids::{Fence, InstanceId, SessionId};
+use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::link::Links;
 use crate::fleet::request::{ControlHandle, TakeControl};
 use crate::fleet::rows::{ControlRow, ended};
@@ -68,6 +68,7 @@ struct Inner {
     house: Arc<House>,
     wheels: Mutex<BTreeMap<(SessionId, u32), Arc<Wheel>>>,
     connections: Mutex<BTreeMap<SessionId, Arc<AtomicU32>>>,
+    closing: AtomicBool,
 }
 
 impl Controls {
@@ -93,6 +94,7 @@ impl Controls {
             house: Arc::new(house),
             wheels: Mutex::new(BTreeMap::new()),
             connections: Mutex::new(BTreeMap::new()),
+            closing: AtomicBool::new(false),
         };
         let controls = Self(Arc::new(inner));
         let weak = Arc::downgrade(&controls.0);
@@ -242,6 +244,21 @@ impl Controls {
         }
     }
 
+    /// Ends what drives and records, without ending a lease: the next orchestrator adopts them. Returns when what was
+    /// recorded is in the books.
+    pub async fn shutdown(&self) {
+        self.0.closing.store(true, Ordering::Release);
+        let wheels: Vec<Arc<Wheel>> = locked(&self.0.wheels).values().cloned().collect();
+        let stopping = wheels.iter().map(|wheel| async {
+            let (reply, done) = oneshot::channel();
+            if ask(wheel, Ask::Stop(reply)).await.is_ok() {
+                // A keeper that ended on its own has nothing left to do.
+                drop(done.await);
+            }
+        });
+        futures_util::future::join_all(stopping).await;
+    }
+
     fn lease_message(&self, row: &ControlRow, token: String) -> ext::ControlLease {
         let ControlRow { session, instance, fence, .. } = row;
         ext::ControlLease {
@@ -268,6 +285,12 @@ impl Controls {
     /// The wheel of an environment; made on first need.
     fn wheel(&self, session: &SessionId, instance: Option<InstanceId>) -> Result<Arc<Wheel>, FleetError> {
         let house = &self.0.house;
+        if self.0.closing.load(Ordering::Acquire) {
+            return Err(FleetError::Unavailable {
+                message: "the orchestrator is stopping".to_owned(),
+                retry_after: Duration::from_secs(2),
+            });
+        }
         let env = env_of(&house.books, session, instance)?;
         let phase = Place::of(&house.books, session, env).map(|place| place.phase);
         if phase.is_none_or(ended) {
@@ -328,10 +351,4 @@ fn ws_url(http_url: &str) -> String {
         Some((_, rest)) => format!("ws://{rest}"),
         None => format!("ws://{url}"),
     }
-}
-
-/// Fences go over the wire as signed numbers.
-#[must_use]
-pub fn fence_of(number: i64) -> Fence {
-    Fence(u64::try_from(number).unwrap_or(0))
 }

@@ -132,7 +132,3 @@ impl Writer {
         fs::rename(&self.folder, folder).map_err(failed(folder))
     }
 }
-
-#[cfg(test)]
-#[path = "disk_tests.rs"]
-mod tests;

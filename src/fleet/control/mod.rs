@@ -34,3 +34,7 @@ pub use seat::Who;
 pub use stream::{Ears, RobotStream};
 pub use token::{Claims, TokenKey};
 pub use wheel::{Heard, Line};
+
+#[cfg(test)]
+#[allow(missing_docs, reason = "a fleet in a test is its own description")]
+pub mod tests;

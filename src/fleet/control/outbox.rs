@@ -20,7 +20,6 @@ pub struct Outgoing {
 #[derive(Debug)]
 pub struct Outbox {
     waiting: VecDeque<Outgoing>,
-    overtaken: u64,
     /// Commands that may be written now; grows with time up to `burst`.
     allowance: f64,
     per_s: f64,
@@ -34,19 +33,19 @@ impl Outbox {
     pub fn new(per_s: u32, now: Instant) -> Self {
         let per_s = f64::from(per_s.max(1));
         let burst = (per_s / 20.0).max(1.0);
-        Self { waiting: VecDeque::new(), overtaken: 0, allowance: burst, per_s, burst, at: now }
+        Self { waiting: VecDeque::new(), allowance: burst, per_s, burst, at: now }
     }
 
-    /// Puts a command in, in the place of an older one of its kind.
-    pub fn put(&mut self, outgoing: Outgoing) {
+    /// Puts a command in, in the place of an older one of its kind; whether there was one.
+    pub fn put(&mut self, outgoing: Outgoing) -> bool {
         let kind = std::mem::discriminant(&outgoing.command);
         let same = |old: &&mut Outgoing| std::mem::discriminant(&old.command) == kind;
         if let Some(old) = self.waiting.iter_mut().find(same) {
             *old = outgoing;
-            self.overtaken += 1;
-        } else {
-            self.waiting.push_back(outgoing);
+            return true;
         }
+        self.waiting.push_back(outgoing);
+        false
     }
 
     /// The next command to write, or how long to wait for it; `Ok(None)` when there is none. Commands of another lease
@@ -74,12 +73,6 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.waiting.clear();
     }
-
-    /// Commands that were overtaken before they were written.
-    #[must_use]
-    pub const fn overtaken(&self) -> u64 {
-        self.overtaken
-    }
 }
 
 #[cfg(test)]
@@ -97,11 +90,10 @@ mod tests {
         let mut outbox = Outbox::new(200, now);
         outbox.put(Outgoing { fence: Fence(1), command: drive(1.0) });
         outbox.put(Outgoing { fence: Fence(1), command: ToRobot::Mode { mode: "manual".into() } });
-        outbox.put(Outgoing { fence: Fence(1), command: drive(2.0) });
+        assert!(outbox.put(Outgoing { fence: Fence(1), command: drive(2.0) }));
         assert_eq!(outbox.take(Fence(1), now), Ok(Some(drive(2.0))));
         assert_eq!(outbox.take(Fence(1), now), Ok(Some(ToRobot::Mode { mode: "manual".into() })));
         assert_eq!(outbox.take(Fence(1), now), Ok(None));
-        assert_eq!(outbox.overtaken(), 1);
     }
 
     #[test]

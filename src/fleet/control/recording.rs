@@ -22,6 +22,7 @@ use crate::fleet::rows::DemonstrationRow;
 use crate::instance::contract::FromRobot;
 use crate::instance::demonstration::{Line, Meta};
 use crate::proto::neuro::ext;
+use crate::telemetry;
 
 /// Steps between the robot and the disk.
 const QUEUE: usize = 256;
@@ -136,6 +137,7 @@ impl Recording {
         if let Some(trouble) = &finished.trouble {
             note(house, &self.session, self.instance, &format!("recording ended early: {trouble}")).await;
         }
+        telemetry::fleet::demonstrated(finished.meta.steps.into());
         let demonstration = ext::Demonstration {
             id: self.id.clone(),
             instance_id: self.instance.to_string(),
@@ -183,12 +185,26 @@ async fn listen(
     entries: mpsc::Sender<Entry>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let mut kept = 0;
+    let (mut kept, mut ending) = (0, false);
     loop {
-        let heard = tokio::select! {
-            _ = &mut stopped => return,
-            () = entries.closed() => return,
-            heard = heard.recv() => heard,
+        let heard = if ending {
+            // What the robot said before the end belongs to it.
+            match heard.try_recv() {
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => {
+                    Err(broadcast::error::RecvError::Lagged(missed))
+                }
+                Err(_) => return,
+                Ok(heard) => Ok(heard),
+            }
+        } else {
+            tokio::select! {
+                _ = &mut stopped => {
+                    ending = true;
+                    continue;
+                }
+                () = entries.closed() => return,
+                heard = heard.recv() => heard,
+            }
         };
         let step = match heard {
             Ok(heard) => match &heard.message {

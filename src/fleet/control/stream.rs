@@ -15,6 +15,7 @@ use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::spec::Mode;
 use crate::instance::contract::ToRobot;
+use crate::telemetry::fleet::{CommandOutcome, commanded};
 
 /// A place among the connections of a session; free when dropped.
 #[derive(Debug)]
@@ -92,11 +93,15 @@ impl RobotStream {
             ToRobot::Mode { mode } if mode == "manual" => self.take(false, None).await,
             ToRobot::Mode { .. } => self.give_back(true).await.map(drop),
             command => {
-                if !self.driving() {
-                    self.take_if_free().await?;
+                if !self.driving()
+                    && let Err(error) = self.take_if_free().await
+                {
+                    commanded(CommandOutcome::Refused);
+                    return Err(error);
                 }
                 let lease = self.wheel.lease.borrow();
                 if !lease.is_driven_by(self.seat.id, now_ms()) {
+                    commanded(CommandOutcome::Refused);
                     return Err(refusal(&lease));
                 }
                 let fence = lease.fence;

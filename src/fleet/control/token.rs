@@ -237,5 +237,5 @@ fn shown(text: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-#[path = "token_tests.rs"]
+#[path = "tests/token.rs"]
 mod tests;

@@ -11,8 +11,9 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use super::keeper::Ask;
 use super::lease::Lease;
 use super::outbox::{Outbox, Outgoing};
-use crate::fleet::ids::{Fence, SessionId};
+use crate::fleet::ids::{Fence, InstanceId, SessionId};
 use crate::instance::contract::{FromRobot, ToRobot};
+use crate::telemetry::fleet::{CommandOutcome, commanded};
 
 /// Messages of a robot that a reader may be behind before it skips.
 const HEARD: usize = 256;
@@ -84,15 +85,22 @@ impl Wheel {
             *locked(&self.last) = Some(command.clone());
             self.last_ms.store(now_ms(), Ordering::Relaxed);
         }
-        locked(&self.outbox).put(Outgoing { fence, command });
+        let overtaken = locked(&self.outbox).put(Outgoing { fence, command });
+        commanded(if overtaken { CommandOutcome::Dropped } else { CommandOutcome::Forwarded });
         self.work.notify_one();
     }
 
-    /// As [`Outbox::take`], under the lease in force.
-    pub(super) fn next(&self) -> Result<Option<ToRobot>, std::time::Duration> {
+    /// As [`Outbox::take`], under the lease in force, for a robot: nothing when the lease is for another.
+    pub(super) fn next(&self, robot: InstanceId) -> Result<Option<ToRobot>, std::time::Duration> {
         // The lease is read under the lock: a command of the lease before cannot slip through.
         let mut outbox = locked(&self.outbox);
-        let fence = self.lease.borrow().fence;
+        let (fence, instance) = {
+            let lease = self.lease.borrow();
+            (lease.fence, lease.instance)
+        };
+        if instance != Some(robot) {
+            return Ok(None);
+        }
         let next = outbox.take(fence, Instant::now());
         if matches!(next, Ok(Some(_))) {
             self.sent.fetch_add(1, Ordering::Relaxed);
@@ -108,6 +116,10 @@ impl Wheel {
 
     pub(super) fn forget_command(&self) {
         *locked(&self.last) = None;
+        locked(&self.outbox).clear();
+    }
+
+    pub(super) fn forget_waiting(&self) {
         locked(&self.outbox).clear();
     }
 

@@ -217,9 +217,9 @@ impl Links {
         let (inner, mine) = (Arc::downgrade(&self.inner), mailbox.downgrade());
         tokio::spawn(async move {
             if in_books {
-                line.run_from_books().await
+                line.run_from_books().await;
             } else {
-                line.run().await
+                line.run().await;
             }
             remove(&inner, id, &mine);
         });

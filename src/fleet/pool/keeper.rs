@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
@@ -19,7 +20,7 @@ use crate::fleet::error::FleetError;
 use crate::fleet::ids::InstanceId;
 use crate::fleet::ledger::Command;
 use crate::fleet::link::Links;
-use crate::fleet::rows::{Condition, InstanceRow};
+use crate::fleet::rows::{Condition, InstanceRow, Role};
 
 /// How often it looks without a cause.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub(super) struct Keeper {
     members: Members,
     backoff: Backoff,
     trouble: String,
+    /// The trouble is that the backend does not answer.
+    unasked: bool,
     /// Ended here; the books can forget them once nobody holds them.
     ashes: Vec<InstanceId>,
 }
@@ -63,6 +66,7 @@ impl Keeper {
             members: Members::default(),
             backoff: Backoff::default(),
             trouble: String::new(),
+            unasked: false,
             ashes: Vec::new(),
         }
     }
@@ -93,12 +97,16 @@ impl Keeper {
         let now = Instant::now();
         match kept.backend.list().await {
             Ok(provided) => {
+                if std::mem::take(&mut self.unasked) {
+                    self.trouble.clear();
+                }
                 for over in self.members.provided(provided, now) {
                     self.over(over, now).await;
                 }
             }
             Err(error) => {
                 // What is not known is not added to: it might be there already.
+                self.unasked = true;
                 self.complain(format!("{} can not be asked: {error}", kept.backend.kind()));
                 self.publish(kept, &[]);
                 return;
@@ -146,16 +154,25 @@ impl Keeper {
             (true, false) => wanted.min(1),
             (false, _) => wanted,
         };
+        let mut births = Vec::new();
         for _ in 0..wanted {
             let name = self.members.free_name(&kept.settings.name, rows);
-            let birth = Birth { instance: InstanceId::new(), name: name.clone() };
+            let instance = InstanceId::new();
+            self.members.all.insert(instance, Member::new(name.clone(), now));
+            births.push(Birth { instance, name });
+        }
+        let (seen, _) = self.members.seen(rows, now);
+        self.publish(kept, &seen);
+        let starts = births.into_iter().map(|birth| async {
             let instance = birth.instance;
-            if let Err(error) = kept.backend.start(birth).await {
+            (instance, kept.backend.start(birth).await)
+        });
+        for (instance, started) in join_all(starts).await {
+            if let Err(error) = started {
+                self.members.all.remove(&instance);
                 self.complain(error.to_string());
                 self.backoff.failed(now);
-                return;
             }
-            self.members.all.insert(instance, Member::new(name, now));
         }
     }
 
@@ -232,7 +249,19 @@ impl Keeper {
             let growing = if first { standing.starting.saturating_add(standing.room) } else { 0 };
             standing.idle.saturating_add(growing)
         });
-        wanted.saturating_sub(theirs.fold(0, u32::saturating_add))
+        wanted.min(self.lacked(kept.role)).saturating_sub(theirs.fold(0, u32::saturating_add))
+    }
+
+    /// What sessions lack by the books: what was granted a moment ago is not wanted any more, whatever was said before.
+    fn lacked(&self, role: Role) -> u32 {
+        self.books.read(|tables| {
+            let lacked = tables.active().map(|row| {
+                let gang = if role == Role::Trainer { row.gang.trainers } else { row.gang.simulators };
+                let has = tables.members(&row.id).iter().filter(|member| member.role == role).count();
+                gang.saturating_sub(u32::try_from(has).unwrap_or(u32::MAX))
+            });
+            lacked.fold(0, u32::saturating_add)
+        })
     }
 
     fn publish(&self, kept: &Kept, seen: &[Seen]) {

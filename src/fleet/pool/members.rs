@@ -111,9 +111,13 @@ impl Members {
             seen.push(Seen { instance: row.id, doing });
         }
         for (id, member) in self.all.iter().filter(|(id, _)| !here.contains(id)) {
-            let stopping = member.stopping;
-            let doing =
-                if stopping { Doing::Stopping } else { Doing::Starting(now.duration_since(member.since)) };
+            let doing = if member.stopping {
+                Doing::Stopping
+            } else if member.running_since.is_none() {
+                Doing::Waiting(now.duration_since(member.since))
+            } else {
+                Doing::Starting
+            };
             seen.push(Seen { instance: *id, doing });
         }
         self.idle_since.retain(|id, _| here.contains(id));

@@ -36,15 +36,17 @@ impl Limits {
 /// What one instance does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
-    /// It has not attached yet; for so long.
-    Starting(Duration),
+    /// It waits for its turn in a cluster, for so long.
+    Waiting(Duration),
+    /// It runs, and has not attached yet.
+    Starting,
     /// Nobody's, ready, for so long.
     Idle(Duration),
     /// A session's.
     Held,
     /// Nobody's, and drained.
     Drained,
-    /// Away; it may come back.
+    /// Nobody's, and away; it may come back, so no other is started for it.
     Away,
     /// Being stopped.
     Stopping,
@@ -89,7 +91,7 @@ pub fn idle(seen: &[Seen]) -> u32 {
 /// How many are on their way.
 #[must_use]
 pub fn starting(seen: &[Seen]) -> u32 {
-    count(seen, |doing| matches!(doing, Doing::Starting(_)))
+    count(seen, |doing| matches!(doing, Doing::Waiting(_) | Doing::Starting))
 }
 
 fn count(seen: &[Seen], which: impl Fn(Doing) -> bool) -> u32 {
@@ -101,7 +103,8 @@ fn count(seen: &[Seen], which: impl Fn(Doing) -> bool) -> u32 {
 pub fn plan(limits: Limits, needed: u32, seen: &[Seen]) -> Plan {
     let (live, ready) = (live(seen), idle(seen).saturating_add(starting(seen)));
     let target = limits.warm.saturating_add(needed);
-    let short = target.saturating_sub(ready).max(limits.min.saturating_sub(live));
+    let away = count(seen, |doing| doing == Doing::Away);
+    let short = target.saturating_sub(ready.saturating_add(away)).max(limits.min.saturating_sub(live));
     let start = short.min(limits.max.saturating_sub(live));
 
     let drained = seen.iter().filter(|one| one.doing == Doing::Drained).map(|one| one.instance);
@@ -109,10 +112,9 @@ pub fn plan(limits: Limits, needed: u32, seen: &[Seen]) -> Plan {
     let live = live.saturating_sub(u32::try_from(stop.len()).unwrap_or(u32::MAX));
     let above_max = live.saturating_sub(limits.max);
     let spare = ready.saturating_sub(target).min(live.saturating_sub(limits.min));
-    // Those on their way first, then those that were idle the longest.
-    let mut candidates: Vec<(bool, Duration, InstanceId)> =
-        seen.iter().filter_map(|one| candidate(one, limits.shrink_after)).collect();
-    candidates.sort_by_key(|(starts, since, id)| (!starts, std::cmp::Reverse(*since), *id));
+    // Those that wait first, then those that were idle the longest. One that starts will be idle soon enough.
+    let mut candidates: Vec<(bool, Duration, InstanceId)> = seen.iter().filter_map(candidate).collect();
+    candidates.sort_by_key(|(waits, since, id)| (!waits, std::cmp::Reverse(*since), *id));
     let mut stopped = 0;
     for (_, since, id) in candidates {
         let overdue = since >= limits.shrink_after && stopped < spare;
@@ -124,11 +126,11 @@ pub fn plan(limits: Limits, needed: u32, seen: &[Seen]) -> Plan {
     Plan { start, stop }
 }
 
-fn candidate(one: &Seen, shrink_after: Duration) -> Option<(bool, Duration, InstanceId)> {
+fn candidate(one: &Seen) -> Option<(bool, Duration, InstanceId)> {
     match one.doing {
         Doing::Idle(since) => Some((false, since, one.instance)),
-        Doing::Starting(since) if since >= shrink_after => Some((true, since, one.instance)),
-        Doing::Starting(_) | Doing::Held | Doing::Drained | Doing::Away | Doing::Stopping => None,
+        Doing::Waiting(since) => Some((true, since, one.instance)),
+        Doing::Starting | Doing::Held | Doing::Drained | Doing::Away | Doing::Stopping => None,
     }
 }
 
@@ -141,7 +143,8 @@ mod tests {
     fn doing() -> impl Strategy<Value = Doing> {
         let seconds = || (0_u64..100).prop_map(Duration::from_secs);
         prop_oneof![
-            seconds().prop_map(Doing::Starting),
+            seconds().prop_map(Doing::Waiting),
+            Just(Doing::Starting),
             seconds().prop_map(Doing::Idle),
             Just(Doing::Held),
             Just(Doing::Drained),
@@ -172,7 +175,7 @@ mod tests {
             let plan = plan(limits, needed, &seen);
             for id in &plan.stop {
                 let doing = seen.iter().find(|one| one.instance == *id).map(|one| one.doing);
-                prop_assert!(!matches!(doing, Some(Doing::Held | Doing::Away | Doing::Stopping) | None), "{doing:?}");
+                prop_assert!(!matches!(doing, Some(Doing::Held | Doing::Away | Doing::Starting | Doing::Stopping) | None), "{doing:?}");
             }
             let unique: std::collections::BTreeSet<_> = plan.stop.iter().collect();
             prop_assert_eq!(unique.len(), plan.stop.len());
@@ -202,6 +205,13 @@ mod tests {
             }
             prop_assert_eq!(plan(limits, needed, &seen), Plan::default());
         }
+    }
+
+    #[test]
+    fn one_that_is_away_is_waited_for_and_not_doubled() {
+        let limits = Limits { warm: 2, min: 0, max: 8, shrink_after: Duration::from_secs(60) };
+        assert_eq!(plan(limits, 0, &seen(&[Doing::Away, Doing::Away])), Plan::default());
+        assert_eq!(plan(limits, 0, &seen(&[Doing::Away, Doing::Held])), Plan { start: 1, stop: vec![] });
     }
 
     #[test]

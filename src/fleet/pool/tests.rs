@@ -2,6 +2,7 @@
 //! attaches under the id of every process that is started, and goes when the process goes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -55,11 +56,11 @@ fn attach_all(house: &House) -> JoinHandle<()> {
                 files.filter_map(|file| file.ok()?.path().file_stem()?.to_str()?.parse().ok()).collect();
             open.retain(|id, _| ids.contains(id));
             for id in ids {
-                if !open.contains_key(&id) {
+                if let Entry::Vacant(place) = open.entry(id) {
                     let mut hello = hello(id, ext::Role::Simulator);
                     hello.name = format!("sim-of-{id}");
                     hello.labels = [("pool".to_owned(), "sim".to_owned())].into();
-                    open.insert(id, links.attach(hello).await.unwrap());
+                    place.insert(links.attach(hello).await.unwrap());
                 }
             }
             for attachment in open.values_mut() {
@@ -98,7 +99,7 @@ async fn warm_instances_are_kept_ready_and_replaced_when_a_session_takes_one() {
     let began = Instant::now();
     let (session, outcome) = house.open("s").await;
     assert!(matches!(outcome, Outcome::Granted { .. }));
-    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     until("a third", || idle(&house) == 2).await;
     assert_eq!(running(&house).len(), 3);
     let view = pools.views().remove(0);
@@ -119,12 +120,20 @@ async fn a_queue_makes_the_pool_grow_and_spare_ones_go_but_never_a_held_one() {
     let attached = attach_all(&house);
     sleep(Duration::from_millis(300)).await;
     assert_eq!(running(&house).len(), 0);
-    let (session, outcome) = house.open("s").await;
-    assert!(matches!(outcome, Outcome::Queued { .. }), "{outcome:?}");
-    pools.demand(Role::Simulator, 9);
-    until("as many as allowed", || running(&house).len() == 3).await;
-    until("the session runs", || house.books.read(|tables| tables.members(&session).len() == 1)).await;
-    pools.demand(Role::Simulator, 0);
+    let mut sessions = Vec::new();
+    for name in ["s", "t", "u", "v"] {
+        let (session, outcome) = house.open(name).await;
+        assert!(matches!(outcome, Outcome::Queued { .. }), "{outcome:?}");
+        sessions.push(session);
+    }
+    pools.demand(Role::Simulator, 4);
+    let members = |session: &SessionId| house.books.read(|tables| tables.members(session).len());
+    until("as many as allowed run", || sessions.iter().map(members).sum::<usize>() == 3).await;
+    assert_eq!(running(&house).len(), 3);
+    let session = sessions.remove(0);
+    for ended in sessions.into_iter().rev() {
+        close(&house, ended).await;
+    }
     until("the spare ones are gone", || running(&house).len() == 1).await;
     let member = house.books.read(|tables| tables.members(&session)[0].instance);
     assert_eq!(running(&house), [member]);
@@ -148,7 +157,6 @@ async fn a_killed_process_is_lost_at_once_and_replaced() {
     let record = std::fs::read(house.folder.path().join(format!("processes/{victim}.json"))).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
     let pid = i32::try_from(record["pid"].as_i64().unwrap()).unwrap();
-    let began = Instant::now();
     rustix::process::kill_process(
         rustix::process::Pid::from_raw(pid).unwrap(),
         rustix::process::Signal::KILL,
@@ -158,7 +166,9 @@ async fn a_killed_process_is_lost_at_once_and_replaced() {
         house.books.read(|tables| tables.members(&session).first().is_some_and(|one| one.instance != victim))
     })
     .await;
-    assert!(began.elapsed() < Duration::from_millis(380), "the lease was waited for: {:?}", began.elapsed());
+    // Not because of the lease.
+    let reason = house.books.read(|tables| tables.sessions[&session].reason.clone());
+    assert!(reason.contains("signal: 9"), "{reason}");
     assert!(pools.views()[0].instances.len() >= 2);
     close(&house, session).await;
     pools.end_all().await;
@@ -168,15 +178,15 @@ async fn a_killed_process_is_lost_at_once_and_replaced() {
 #[tokio::test]
 async fn a_command_that_fails_is_tried_ever_more_slowly_and_its_last_words_are_told() {
     let house = House::new();
-    let script = "echo 'vkCreateInstance failed' >&2; exit 9";
+    let script = "echo start >> '{data}/starts'; echo 'vkCreateInstance failed' >&2; exit 9";
     let pools = start(&house, &[pool(script, 4, 8)]);
     until("the trouble", || pools.views()[0].trouble.contains("vkCreateInstance failed")).await;
     sleep(Duration::from_secs(3)).await;
     let trouble = pools.views().remove(0).trouble;
     assert!(trouble.contains("exit status: 9"), "{trouble}");
-    let logs = std::fs::read_dir(house.folder.path().join("instances")).unwrap();
-    // Four at first; then one after 1 s and one after 2 s more. Names are used again, so count what was ever written.
-    assert!(logs.count() <= 8);
+    // Four at once, then one after 1 s and one after 2 s more.
+    let starts = std::fs::read_to_string(house.folder.path().join("starts")).unwrap().lines().count();
+    assert!((5..=6).contains(&starts), "{starts} starts in 3 s");
     assert!(pools.views()[0].starting <= 1);
 }
 
@@ -206,6 +216,7 @@ async fn a_restarted_server_takes_over_what_runs_and_starts_no_doubles() {
     let House { folder, books, links, reports, notices } = house;
     std::mem::forget((books, links, reports, notices));
     let house = House::in_folder(folder);
+    until("both are away", || idle(&house) == 0).await;
     let pools = start(&house, &[pool("sleep 1000", 2, 4)]);
     sleep(Duration::from_millis(100)).await;
     let attached = attach_all(&house);

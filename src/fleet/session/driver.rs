@@ -122,7 +122,7 @@ impl Driver {
         self.house.books.apply(Command::Close { session, to, reason, requeue_from: None }).await
     }
 
-    async fn grant(&mut self, wish: Wish) {
+    async fn grant(&self, wish: Wish) {
         match wish {
             Wish::Start { real_time, time_scale, reply } => {
                 drop(reply.send(self.start(real_time, time_scale).await));

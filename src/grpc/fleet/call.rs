@@ -208,7 +208,7 @@ mod tests {
 
     fn call(deadline: Option<Duration>) -> Call {
         let deadline = deadline.and_then(|time| Instant::now().checked_add(time));
-        let arrival = Arrival { deadline, host: None, local: true };
+        let arrival = Arrival { deadline, host: None };
         Call { identity: Identity::anyone(), arrival, options: SessionOptions::default() }
     }
 

@@ -32,8 +32,9 @@ impl Edge {
         &self,
         items: impl Stream<Item = Result<T, Status>> + Send + 'static,
     ) -> BoxStream<'static, Result<T, Status>> {
-        let state = Some((items.boxed(), self.stopping.clone()));
-        let next = |state: Option<(BoxStream<'static, Result<T, Status>>, watch::Receiver<bool>)>| async {
+        type Going<T> = Option<(BoxStream<'static, Result<T, Status>>, watch::Receiver<bool>)>;
+        let state: Going<T> = Some((items.boxed(), self.stopping.clone()));
+        let next = |state: Going<T>| async {
             let (mut items, mut stop) = state?;
             let item = tokio::select! {
                 biased;

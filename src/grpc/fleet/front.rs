@@ -35,8 +35,6 @@ pub(super) struct Arrival {
     pub(super) deadline: Option<Instant>,
     /// The host that the client came in by, without the port.
     pub(super) host: Option<String>,
-    /// Whether the client is on this machine.
-    pub(super) local: bool,
 }
 
 /// Puts [`Front`] before the services.
@@ -82,7 +80,6 @@ where
         let arrival = Arrival {
             deadline: request.headers().get("grpc-timeout").and_then(timeout).and_then(later),
             host: host(&request),
-            local: peer.is_loopback(),
         };
         request.extensions_mut().insert(arrival);
         let path = request.uri().path();

@@ -8,7 +8,6 @@ mod call;
 mod common;
 mod front;
 mod instances;
-mod manifest;
 mod older;
 mod orchestrator;
 mod pools;
@@ -19,6 +18,7 @@ mod server;
 mod sessions;
 mod show;
 mod simulator;
+mod snapshots;
 mod status;
 mod training;
 

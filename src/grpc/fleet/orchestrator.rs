@@ -6,17 +6,16 @@ use tonic::{Request, Response, Status};
 
 use super::call::{CALL_LIMIT, Call, invalid, session_id};
 use super::show;
-use super::{Edge, status};
+use super::{Edge, snapshots, status};
 use crate::fleet::request::{CreateSession, RestoreSnapshot, SaveSnapshot};
-use crate::fleet::rows::SnapshotRow;
 use crate::fleet::spec::Mode;
 use crate::fleet::view::SessionView;
 use crate::proto::neuro::orchestrator::neuro_orchestrator_service_server::NeuroOrchestratorService;
 use crate::proto::neuro::orchestrator::{
     CreateHybridSessionRequest, CreateHybridSessionResponse, CreateSessionRequest, CreateSessionResponse,
     CreateTrainingSessionRequest, CreateTrainingSessionResponse, GetOmniverseConnectionInfoRequest,
-    GetOmniverseConnectionInfoResponse, GetSessionStatusRequest, GrpcManualModeStatus, GrpcSnapshotInfo,
-    HealthCheckRequest, HealthCheckResponse, ResourcePoolStatusRequest, ResourcePoolStatusResponse,
+    GetOmniverseConnectionInfoResponse, GetSessionStatusRequest, GrpcManualModeStatus, HealthCheckRequest,
+    HealthCheckResponse, ResourcePoolStatusRequest, ResourcePoolStatusResponse,
     RestoreSessionSnapshotRequest, RestoreSessionSnapshotResponse, SaveSessionSnapshotRequest,
     SaveSessionSnapshotResponse, SessionMode, SessionStatusResponse, StartSimulationRequest,
     StartSimulationResponse, StopSessionRequest, StopSessionResponse,
@@ -37,19 +36,6 @@ fn agrees(sent: i32, mode: Mode) -> Result<(), Status> {
         "mode",
         format!("is {shown}; this rpc makes {} sessions: expected {} or 0", mode, expected.as_str_name()),
     ))
-}
-
-fn snapshot(row: &SnapshotRow, metadata: std::collections::HashMap<String, String>) -> GrpcSnapshotInfo {
-    let manifest = super::manifest::Manifest::read(&row.manifest);
-    GrpcSnapshotInfo {
-        snapshot_id: row.id.clone(),
-        session_id: row.session.to_string(),
-        scene_snapshot_urls: manifest.scenes(&row.path),
-        checkpoint_url: manifest.checkpoint(&row.path),
-        created_at: row.created_ms,
-        file_size_bytes: i64::try_from(row.size_bytes).unwrap_or(i64::MAX),
-        metadata,
-    }
 }
 
 impl Edge {
@@ -83,7 +69,7 @@ impl NeuroOrchestratorService for Edge {
             stream: asked.stream_config,
             ..super::request::of(session_id(&asked.session_id)?, Mode::Manual)
         };
-        let view = self.create(&call, request).await?;
+        let view = Box::pin(self.create(&call, request)).await?;
         let addresses = self.addresses(&call);
         Ok(Response::new(CreateSessionResponse {
             success: true,
@@ -111,7 +97,7 @@ impl NeuroOrchestratorService for Edge {
             resources: asked.resource_requirements,
             ..super::request::of(session_id(&asked.session_id)?, Mode::Training)
         };
-        let view = self.create(&call, request).await?;
+        let view = Box::pin(self.create(&call, request)).await?;
         let addresses = self.addresses(&call);
         Ok(Response::new(CreateTrainingSessionResponse {
             success: true,
@@ -140,7 +126,7 @@ impl NeuroOrchestratorService for Edge {
             human_demo: asked.enable_human_demo,
             ..super::request::of(session_id(&asked.session_id)?, Mode::Hybrid)
         };
-        let view = self.create(&call, request).await?;
+        let view = Box::pin(self.create(&call, request)).await?;
         let addresses = self.addresses(&call);
         Ok(Response::new(CreateHybridSessionResponse {
             success: true,
@@ -191,7 +177,7 @@ impl NeuroOrchestratorService for Edge {
         Ok(Response::new(SaveSessionSnapshotResponse {
             success: true,
             message: format!("session {session} is saved as {}", row.id),
-            snapshot_info: Some(snapshot(&row, asked.metadata)),
+            snapshot_info: Some(snapshots::info(&row, asked.metadata)),
         }))
     }
 
@@ -206,6 +192,7 @@ impl NeuroOrchestratorService for Edge {
         if self.orchestrator.session(&session).is_ok() {
             self.session_of(&call, &asked.session_id)?;
         }
+        self.may_restore(&call, &asked)?;
         let work = self.orchestrator.restore_snapshot(RestoreSnapshot {
             session: session.clone(),
             snapshot_id: asked.snapshot_id,

@@ -28,7 +28,7 @@ impl IsaacSimService for Edge {
             stream: asked.stream_config.map(older::stream),
             ..super::request::of(session_id(&asked.session_id)?, Mode::Manual)
         };
-        let view = self.create(&call, request).await?;
+        let view = Box::pin(self.create(&call, request)).await?;
         let endpoint = show::stream_endpoint(&view, &self.addresses(&call));
         Ok(Response::new(CreateSessionResponse {
             success: true,

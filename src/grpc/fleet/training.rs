@@ -145,7 +145,7 @@ impl TrainingService for Edge {
             training: Some(config(&asked)?),
             ..super::request::of(session_id(&asked.session_id)?, Mode::Training)
         };
-        let view = self.create(&call, request).await?;
+        let view = Box::pin(self.create(&call, request)).await?;
         Ok(Response::new(StartTrainingResponse {
             success: true,
             message: format!("session {} is {}", view.row.id, view.row.phase.as_str_name()),

@@ -22,7 +22,6 @@ use crate::fleet::FleetError;
 use crate::fleet::access::Identity;
 use crate::fleet::orchestrator::EventStream;
 use crate::http::credential::WEBSOCKET_PROTOCOL;
-use crate::telemetry::fleet;
 
 /// A watcher that does not take a message within this time is dropped.
 pub const SEND_TIME: Duration = Duration::from_secs(20);
@@ -88,7 +87,7 @@ pub async fn events(
     };
     let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).protocols([WEBSOCKET_PROTOCOL]);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let (_place, _counted) = (place, fleet::watching());
+        let _place = place;
         follow(socket, watch).await;
     }))
 }

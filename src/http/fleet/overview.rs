@@ -24,7 +24,6 @@ use crate::fleet::access::Identity;
 use crate::fleet::orchestrator::Orchestrator;
 use crate::fleet::request::SessionFilter;
 use crate::http::credential::WEBSOCKET_PROTOCOL;
-use crate::telemetry::fleet;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(400);
@@ -159,7 +158,7 @@ pub async fn overview(
     };
     let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).protocols([WEBSOCKET_PROTOCOL]);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let (_place, _counted) = (place, fleet::watching());
+        let _place = place;
         tell(socket, &state, &identity).await;
     }))
 }

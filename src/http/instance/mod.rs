@@ -5,6 +5,7 @@ mod answer;
 mod control;
 mod health;
 mod session;
+mod stream;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 
-use crate::simulator::Simulator;
+use crate::simulator::{Camera, Simulator};
 
 pub use health::{Addresses, health};
 
@@ -24,6 +25,8 @@ const MOST_BYTES: usize = 1 << 20;
 pub struct InstanceState {
     /// Who does it.
     pub simulator: Simulator,
+    /// Who takes pictures of it.
+    pub camera: Camera,
     /// Where it is reached.
     pub addresses: Arc<Addresses>,
 }
@@ -40,6 +43,8 @@ pub fn router(state: InstanceState) -> Router {
         .route("/v1/sessions/{id}/snapshot", post(session::snapshot))
         .route("/v1/sessions/{id}/restore", post(session::restore))
         .route("/v1/sessions/{id}/controller", post(session::controller))
+        .route("/v1/sessions/{id}/frame.jpg", get(stream::frame))
+        .route("/stream/{id}", get(stream::stream))
         .route("/control/{id}", get(control::open))
         .fallback(answer::no_route)
         .layer(DefaultBodyLimit::max(MOST_BYTES))

@@ -13,7 +13,6 @@ use crate::geometry::Pose;
 use crate::http::error::Detail;
 use crate::http::validation::ValidationErrors;
 use crate::playback::View;
-use crate::scene::camera::{Projection, Shutter};
 use crate::scene::{Camera, Map, MapLineKind, Scenario, Track, Trajectory};
 
 /// Points of a path at most: what a screen can show.
@@ -186,20 +185,9 @@ fn camera(camera: &Camera) -> SceneCamera {
     SceneCamera {
         name: camera.logical_name.clone(),
         resolution: camera.model.resolution,
-        model: match camera.model.projection {
-            Projection::FTheta(_) => "ftheta",
-            Projection::Pinhole(_) => "opencv-pinhole",
-            Projection::Fisheye(_) => "opencv-fisheye",
-        },
+        model: camera.model.projection.name(),
         windshield: camera.model.windshield.is_some(),
-        shutter: match camera.model.shutter {
-            Shutter::Unknown => "UNKNOWN",
-            Shutter::RollingTopToBottom => "ROLLING_TOP_TO_BOTTOM",
-            Shutter::RollingLeftToRight => "ROLLING_LEFT_TO_RIGHT",
-            Shutter::RollingBottomToTop => "ROLLING_BOTTOM_TO_TOP",
-            Shutter::RollingRightToLeft => "ROLLING_RIGHT_TO_LEFT",
-            Shutter::Global => "GLOBAL",
-        },
+        shutter: camera.model.shutter.name(),
         frames: camera.shutters_us.len(),
         rig_from_sensor: (&camera.rig_from_sensor).into(),
     }

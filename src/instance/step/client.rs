@@ -143,14 +143,8 @@ impl StepClient {
         // Taken out, and put back only with its answer read: whoever drops this future drops the connection, and with it
         // the answer that would have come.
         let wire = self.wire.take();
-        let exchanged = match timeout(limit, self.exchange(wire, request)).await {
-            Ok(exchanged) => exchanged,
-            Err(_) => {
-                return Err(StepError::Timeout {
-                    endpoint: self.endpoint.clone(),
-                    limit_ms: limit.as_millis(),
-                });
-            }
+        let Ok(exchanged) = timeout(limit, self.exchange(wire, request)).await else {
+            return Err(StepError::Timeout { endpoint: self.endpoint.clone(), limit_ms: limit.as_millis() });
         };
         let (wire, frames) =
             exchanged.map_err(|source| StepError::Lost { endpoint: self.endpoint.clone(), source })?;

@@ -13,13 +13,12 @@ use super::rays::{RayTable, RayTables, TILE};
 use super::ribbons::Marks;
 use super::shade::shade;
 use super::solid::{Candidate, Hit, SHADOW_M, Solid};
+use super::sunlight::Sunlight;
 use super::sweep::Sweep;
-use super::view::SceneView;
+use super::view::{SceneView, Shadows};
 use super::watermark::stamp;
-use crate::render::{RenderError, Shot};
+use crate::render::{MAX_SIDE, RenderError, Shot};
 
-/// The longest side drawn, in pixels.
-pub const MAX_SIDE: u32 = 8192;
 /// The most pixels drawn: a picture of 3840x2160. Drawing takes some sixty bytes for each.
 pub const MAX_PIXELS: u32 = 1 << 23;
 /// Where a pixel at an edge is looked at, in pixels from its centre: one in each eighth, either way.
@@ -80,6 +79,7 @@ struct Canvas<'a> {
     table: &'a RayTable,
     sweep: &'a Sweep<'a>,
     marks: Marks,
+    sunlight: Option<Sunlight>,
     solids: Vec<Solid>,
     /// Of each tile, which solids it may show, nearest first.
     candidates: Vec<Vec<Candidate>>,
@@ -105,7 +105,8 @@ impl<'a> Canvas<'a> {
             })
             .collect();
         let marks = Marks::draw(view, sweep, &table.whole, [table.width, table.height]);
-        Self { view, table, sweep, marks, solids, candidates }
+        let sunlight = (view.shadows == Shadows::Sun).then(|| Sunlight::new(&view.objects, view.ground));
+        Self { view, table, sweep, marks, sunlight, solids, candidates }
     }
 
     fn near(&self, x: usize, y: usize) -> &[Candidate] {
@@ -175,6 +176,9 @@ impl<'a> Canvas<'a> {
                         row.mix(colour, &coverage, strength);
                     }
                 }
+                if let Some(sunlight) = &self.sunlight {
+                    self.sunlit(sunlight, y, &mut row);
+                }
                 if !self.solids.is_empty() {
                     self.objects(y, faces, &mut row);
                 }
@@ -185,6 +189,20 @@ impl<'a> Canvas<'a> {
             }
         });
         rgb
+    }
+
+    /// The sun's shadows on the ground of a row.
+    fn sunlit(&self, sunlight: &Sunlight, y: usize, row: &mut Row) {
+        let width = self.table.width;
+        for x in 0..width {
+            let line = self.sweep.at(x, y);
+            let ray = line.rotation * self.table.ray(y * width + x);
+            let pitch = self.table.pitch_rad.get(y * width + x).copied().map_or(0.0, f64::from);
+            let light = sunlight.light(self.sweep.origin + line.position, ray, pitch);
+            if light < 1.0 {
+                row.set(x, row.get(x).map(|value| value * light));
+            }
+        }
     }
 
     /// Shadows and objects of a row, over what is there.
@@ -266,6 +284,9 @@ impl<'a> Canvas<'a> {
     /// A colour of the ground under the objects near it. Each shadow lies on the plane its object stands on, which on a
     /// hill is not that of the ego vehicle.
     fn shadowed(&self, colour: Colour, candidates: &[Candidate], line: usize, ray: DVec3) -> Colour {
+        if self.view.shadows != Shadows::Contact {
+            return colour;
+        }
         let mut light = 1.0_f32;
         for candidate in candidates.iter().filter(|candidate| candidate.may_shade(ray)) {
             let Some(solid) = self.solids.get(candidate.solid as usize) else { continue };

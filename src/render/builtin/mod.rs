@@ -16,6 +16,7 @@ mod ribbons;
 mod shade;
 mod shape;
 mod solid;
+mod sunlight;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -29,12 +30,12 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{Frame, RenderError, Renderer, Shot};
 pub use cancel::Cancel;
-pub use draw::{MAX_PIXELS, MAX_SIDE, draw};
+pub use draw::{MAX_PIXELS, draw};
 pub use ground::Ground;
 pub use palette::class_colour;
 pub use picture::Picture;
 pub use rays::RayTables;
-pub use view::{PlacedObject, SceneView};
+pub use view::{PlacedObject, SceneView, Shadows, Stage};
 
 /// What messages call it.
 const PLACE: &str = "the built-in renderer";
@@ -83,6 +84,28 @@ impl Builtin {
             Ok(Frame { bytes: picture.encode(shot.encoding)? })
         })
     }
+
+    /// Draws a stage: what a shot shows where no scenario says it. Dropping the future cancels the work.
+    ///
+    /// # Errors
+    /// See [`draw`], and when the stage has nothing to show.
+    pub async fn stage(&self, stage: impl Stage, shot: Shot) -> Result<Frame, RenderError> {
+        let ended = || picture::failed("drawing ended without a picture".to_owned());
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| ended())?;
+        let cancel = Cancel::default();
+        let _guard = cancel.on_drop();
+        let (sender, answer) = oneshot::channel();
+        let tables = Arc::clone(&self.tables);
+        self.pool.spawn(move || {
+            let drawn = stage.view(&shot).and_then(|view| draw(&view, &shot, &tables, &cancel));
+            drop(place);
+            let encoded = drawn.and_then(|picture| picture.encode(shot.encoding));
+            if sender.send(encoded.map(|bytes| Frame { bytes })).is_err() {
+                tracing::trace!("a picture was drawn for nobody");
+            }
+        });
+        answer.await.map_err(|_| ended())?
+    }
 }
 
 impl Renderer for Builtin {
@@ -96,24 +119,7 @@ impl Renderer for Builtin {
 
     fn render(&self, shot: Shot) -> BoxFuture<'static, Result<Frame, RenderError>> {
         let renderer = self.clone();
-        Box::pin(async move {
-            let ended = || picture::failed("drawing ended without a picture".to_owned());
-            let place = Arc::clone(&renderer.places).acquire_owned().await.map_err(|_| ended())?;
-            let cancel = Cancel::default();
-            let _guard = cancel.on_drop();
-            let (sender, answer) = oneshot::channel();
-            let pool = Arc::clone(&renderer.pool);
-            pool.spawn(move || {
-                let drawn =
-                    SceneView::of(&shot).and_then(|view| draw(&view, &shot, &renderer.tables, &cancel));
-                drop(place);
-                let encoded = drawn.and_then(|picture| picture.encode(shot.encoding));
-                if sender.send(encoded.map(|bytes| Frame { bytes })).is_err() {
-                    tracing::trace!("a picture was drawn for nobody");
-                }
-            });
-            answer.await.map_err(|_| ended())?
-        })
+        Box::pin(async move { renderer.stage(view::Recorded, shot).await })
     }
 
     fn reachable(&self) -> BoxFuture<'static, bool> {

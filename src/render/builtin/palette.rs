@@ -60,6 +60,16 @@ pub fn class_colour(class: &str) -> [u8; 3] {
         "person" | "stroller" => [214, 78, 70],
         "rider" | "bicycle" | "motorcycle" => [52, 158, 116],
         "animal" => [166, 118, 82],
+        "robot_link" => [236, 238, 241],
+        "robot_joint" | "robot_base" => [74, 88, 108],
+        "robot_hand" => [92, 104, 120],
+        "robot_finger" | "rail" => [52, 58, 68],
+        "rail_end" => [196, 66, 58],
+        "pole" => [214, 158, 92],
+        "pole_weight" => [206, 92, 52],
+        "target" => [58, 178, 104],
+        "target_stem" => [120, 160, 134],
+        "obstacle_box" | "obstacle_sphere" | "obstacle_cylinder" => [140, 112, 176],
         _ => [158, 164, 170],
     }
 }

@@ -7,7 +7,7 @@ use super::shape::{Face, Material};
 use super::solid::{Hit, Sight, Solid};
 
 /// Towards the sun, in world coordinates; need not be of unit length.
-const SUN: DVec3 = DVec3::new(-0.35, 0.45, 0.82);
+pub(super) const SUN: DVec3 = DVec3::new(-0.35, 0.45, 0.82);
 /// Half the width of an outline, in pixels.
 const OUTLINE_PX: f64 = 0.75;
 /// Objects this many pixels high have full outlines; smaller ones fainter, or they would be nothing else.
@@ -25,12 +25,25 @@ pub(super) fn shade(solid: &Solid, sight: &Sight, ray: DVec3, hit: &Hit, pitch_r
     let point = sight.sensor_m + sight.object_from_sensor * ray * f64::from(hit.distance_m);
     let pixel_m = (pitch_rad * f64::from(hit.distance_m)).max(1e-6);
     let (colour, glow) = paint(solid, face, point, pixel_m);
-    let lit = colour.map(|value| value * (glow + (1.0 - glow) * face.light));
+    let light = match round(face.material, point / solid.half_m) {
+        Some(normal) => light(solid.rotation * (normal / solid.half_m).normalize_or_zero()),
+        None => face.light,
+    };
+    let lit = colour.map(|value| value * (glow + (1.0 - glow) * light));
     let size_px = 2.0 * solid.half_m.z / pixel_m;
     let strength = (size_px / OUTLINED_PX).clamp(0.0, 1.0) * 0.75;
     let from_edge_px = body.edge_distance(usize::from(hit.face), point) / pixel_m;
     let outline = (OUTLINE_PX + 0.5 - from_edge_px).clamp(0.0, 1.0) * strength;
     mix(mix(lit, INK, outline as f32), HAZE, haze(hit.distance_m))
+}
+
+/// The normal of what is round, before it was stretched to its dimensions.
+fn round(material: Material, place: DVec3) -> Option<DVec3> {
+    match material {
+        Material::Tube => Some(place.with_z(0.0)),
+        Material::Ball => Some(place),
+        _ => None,
+    }
 }
 
 /// Sun and sky on a face with this normal, in world coordinates.
@@ -47,7 +60,7 @@ fn paint(solid: &Solid, face: &Face, point: DVec3, pixel_m: f64) -> (Colour, f32
     let above_ground = point.z + half.z;
     let paint = mix(INK, solid.colour, 0.25 + 0.75 * soft(above_ground - 0.09 * half.z));
     match face.material {
-        Material::Paint => (solid.colour, 0.0),
+        Material::Paint | Material::Tube | Material::Ball => (solid.colour, 0.0),
         Material::Glass => (glass(place), 0.0),
         Material::Skin => ([226.0, 184.0, 152.0], 0.0),
         Material::Dark => ([58.0, 62.0, 68.0], 0.0),

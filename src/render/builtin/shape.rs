@@ -26,6 +26,10 @@ pub(super) enum Material {
     Skin,
     /// Wheels, frames.
     Dark,
+    /// The side of something round, along z.
+    Tube,
+    /// A ball.
+    Ball,
 }
 
 /// A side of a body: `normal . p <= offset` inside.
@@ -42,6 +46,18 @@ pub(super) struct Face {
 #[derive(Debug, Clone)]
 pub(super) struct Body {
     pub faces: Vec<Face>,
+    form: Form,
+}
+
+/// What bounds a body.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// Its faces.
+    Flat,
+    /// A tube along z with these halves of its sides: its faces are the side, the top, the bottom.
+    Tube(DVec3),
+    /// A ball stretched to these halves: one face.
+    Ball(DVec3),
 }
 
 impl Body {
@@ -54,7 +70,21 @@ impl Body {
             .zip(offsets)
             .zip(materials)
             .map(|((normal, offset), material)| Face { normal, offset, material, light: 1.0 });
-        Self { faces: faces.collect() }
+        Self { faces: faces.collect(), form: Form::Flat }
+    }
+
+    /// Round along z, in a cuboid of these halves.
+    fn tube(half: DVec3) -> Self {
+        let face = |normal: DVec3, offset: f64, material| Face { normal, offset, material, light: 1.0 };
+        let ends = [DVec3::Z, DVec3::NEG_Z].map(|normal| face(normal, half.z, Material::Paint));
+        let side = face(DVec3::X, half.x, Material::Tube);
+        Self { faces: [side].into_iter().chain(ends).collect(), form: Form::Tube(half) }
+    }
+
+    /// A ball in a cuboid of these halves.
+    fn ball(half: DVec3) -> Self {
+        let face = Face { normal: DVec3::Z, offset: half.z, material: Material::Ball, light: 1.0 };
+        Self { faces: vec![face], form: Form::Ball(half) }
     }
 
     /// Cuts along a plane through a point: what lies towards `outward` goes.
@@ -67,6 +97,17 @@ impl Body {
 
     /// Where a ray enters: how far along it, and which face. `None` if it misses or starts inside.
     pub fn enter(&self, origin: DVec3, direction: DVec3) -> Option<(f64, usize)> {
+        match self.form {
+            Form::Flat => self.enter_flat(origin, direction),
+            Form::Tube(half) => enter_tube(origin / half, direction / half),
+            Form::Ball(half) => {
+                let [enter, _] = roots(origin / half, direction / half)?;
+                (enter > 0.0).then_some((enter, 0))
+            }
+        }
+    }
+
+    fn enter_flat(&self, origin: DVec3, direction: DVec3) -> Option<(f64, usize)> {
         let (mut enter, mut leave, mut face) = (0.0, f64::INFINITY, None);
         for (index, side) in self.faces.iter().enumerate() {
             let towards = side.normal.dot(direction);
@@ -90,6 +131,15 @@ impl Body {
 
     /// How far a point of a face is from the nearest edge of the face.
     pub fn edge_distance(&self, face: usize, point: DVec3) -> f64 {
+        match self.form {
+            Form::Flat => self.edge_distance_flat(face, point),
+            Form::Tube(half) if face == 0 => half.z - point.z.abs(),
+            Form::Tube(half) => half.x.min(half.y) * (1.0 - (point / half).truncate().length()),
+            Form::Ball(_) => f64::INFINITY,
+        }
+    }
+
+    fn edge_distance_flat(&self, face: usize, point: DVec3) -> f64 {
         let Some(own) = self.faces.get(face) else { return f64::INFINITY };
         let mut nearest = f64::INFINITY;
         for (index, side) in self.faces.iter().enumerate() {
@@ -114,8 +164,51 @@ pub(super) fn bodies(class: &str, dimensions: DVec3) -> Vec<Body> {
         "bus" | "train_or_tram_car" => coach(at),
         "person" | "stroller" => person(at),
         "rider" | "bicycle" | "motorcycle" => cycle(at),
+        "robot_link" | "robot_joint" | "pole" | "target_stem" | "obstacle_cylinder" => vec![Body::tube(half)],
+        "pole_weight" | "target" | "obstacle_sphere" => vec![Body::ball(half)],
+        "robot_base" | "robot_hand" | "robot_finger" | "rail" | "rail_end" | "obstacle_box" => block(at),
         _ => plain(at),
     }
+}
+
+fn block(at: impl Fn(f64, f64, f64) -> DVec3) -> Vec<Body> {
+    vec![Body::cuboid(at(-1.0, -1.0, -1.0), at(1.0, 1.0, 1.0), [Material::Paint; 6])]
+}
+
+/// Where a line meets the unit ball.
+fn roots(origin: DVec3, direction: DVec3) -> Option<[f64; 2]> {
+    quadratic(direction.length_squared(), origin.dot(direction), origin.length_squared() - 1.0)
+}
+
+/// The roots of `a t^2 + 2 b t + c`, the lesser first.
+fn quadratic(a: f64, b: f64, c: f64) -> Option<[f64; 2]> {
+    let inside = b * b - a * c;
+    (a > 0.0 && inside > 0.0).then(|| [(-b - inside.sqrt()) / a, (-b + inside.sqrt()) / a])
+}
+
+/// Where a ray enters the tube of radius 1 from z -1 to 1: the side is face 0, the top 1, the bottom 2.
+fn enter_tube(origin: DVec3, direction: DVec3) -> Option<(f64, usize)> {
+    let (flat, across) = (origin.truncate(), direction.truncate());
+    let around = quadratic(across.length_squared(), flat.dot(across), flat.length_squared() - 1.0);
+    let [mut enter, mut leave] = match around {
+        Some(around) => around,
+        // Along the axis.
+        None if across.length_squared() < 1e-18 && flat.length_squared() < 1.0 => {
+            [f64::NEG_INFINITY, f64::INFINITY]
+        }
+        None => return None,
+    };
+    let mut face = 0;
+    if direction.z.abs() > 1e-12 {
+        let (a, b) = ((-1.0 - origin.z) / direction.z, (1.0 - origin.z) / direction.z);
+        if a.min(b) > enter {
+            (enter, face) = (a.min(b), if direction.z < 0.0 { 1 } else { 2 });
+        }
+        leave = leave.min(a.max(b));
+    } else if origin.z.abs() > 1.0 {
+        return None;
+    }
+    (enter > 0.0 && enter < leave).then_some((enter, face))
 }
 
 fn plain(at: impl Fn(f64, f64, f64) -> DVec3) -> Vec<Body> {
@@ -192,4 +285,32 @@ fn slope_back(low: DVec3, high: DVec3) -> DVec3 {
 /// Out of a left side that leans in from a lower to a higher point; negated, of a right side.
 fn lean(low: DVec3, high: DVec3) -> DVec3 {
     DVec3::new(0.0, high.z - low.z, low.y - high.y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ball_is_met_where_it_is_and_missed_where_it_is_not() {
+        let ball = Body::ball(DVec3::new(1.0, 2.0, 3.0));
+        assert_eq!(ball.enter(DVec3::new(-5.0, 0.0, 0.0), DVec3::X), Some((4.0, 0)));
+        assert_eq!(ball.enter(DVec3::new(0.0, 0.0, 9.0), DVec3::NEG_Z), Some((6.0, 0)));
+        assert_eq!(ball.enter(DVec3::new(-5.0, 2.1, 0.0), DVec3::X), None);
+        assert_eq!(ball.enter(DVec3::new(5.0, 0.0, 0.0), DVec3::X), None, "behind");
+        assert_eq!(ball.enter(DVec3::ZERO, DVec3::X), None, "inside");
+    }
+
+    #[test]
+    fn a_tube_has_a_side_and_two_ends() {
+        let tube = Body::tube(DVec3::new(1.0, 1.0, 2.0));
+        assert_eq!(tube.enter(DVec3::new(-5.0, 0.0, 1.9), DVec3::X), Some((4.0, 0)));
+        assert_eq!(tube.enter(DVec3::new(-5.0, 0.0, 2.1), DVec3::X), None);
+        assert_eq!(tube.enter(DVec3::new(0.5, 0.5, 9.0), DVec3::NEG_Z), Some((7.0, 1)));
+        assert_eq!(tube.enter(DVec3::new(0.5, 0.5, -9.0), DVec3::Z), Some((7.0, 2)));
+        assert_eq!(tube.enter(DVec3::new(0.9, 0.9, 9.0), DVec3::NEG_Z), None);
+        assert_eq!(tube.enter(DVec3::ZERO, DVec3::X), None, "inside");
+        let (along, face) = tube.enter(DVec3::new(-3.0, 0.0, 4.0), DVec3::new(1.0, 0.0, -1.0)).unwrap();
+        assert!((along - 2.0).abs() < 1e-12 && face == 0 || face == 1, "{along} {face}");
+    }
 }

@@ -33,6 +33,8 @@ pub(super) struct Solid {
     pub bodies: Vec<Body>,
     pub half_m: DVec3,
     pub colour: Colour,
+    /// World from object, in the middle of the shutter.
+    pub rotation: DMat3,
     /// Directions in which it or its shadow may be seen, in sensor coordinates.
     pub cone: Cone,
     /// Directions in which it may be seen without its shadow: within the angle of this cosine of the cone's axis.
@@ -151,6 +153,7 @@ impl Solid {
             bodies: lit,
             half_m,
             colour: individual(of_class(object.class), object.id),
+            rotation,
             body_cosine,
             cone,
             near_m: nearest - radius,

@@ -6,7 +6,7 @@ use glam::{DQuat, DVec2, DVec3};
 
 use super::*;
 use crate::geometry::Pose;
-use crate::render::{Encoding, MovingObject};
+use crate::render::{Encoding, MAX_SIDE, MovingObject};
 use crate::scene::camera::{CameraModel, FTheta, Fisheye, Projection, ReferencePolynomial, Shutter};
 use crate::scene::{Map, MapLine, MapLineKind, Scenario, Track, Tracks, Trajectory};
 
@@ -54,7 +54,13 @@ fn object(class: &'static str, centre: [f64; 3], dimensions: [f64; 3], yaw: f64)
 }
 
 fn empty() -> SceneView<'static> {
-    SceneView { ground: Ground::level(0.0), map: None, path_m: Vec::new(), objects: Vec::new() }
+    SceneView {
+        ground: Ground::level(0.0),
+        map: None,
+        path_m: Vec::new(),
+        objects: Vec::new(),
+        shadows: Shadows::Contact,
+    }
 }
 
 fn with(objects: Vec<PlacedObject<'static>>) -> SceneView<'static> {

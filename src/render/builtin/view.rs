@@ -4,13 +4,44 @@ use glam::DVec3;
 
 use super::ground::{Ground, pose_near};
 use crate::geometry::Pose;
-use crate::render::{RenderError, Shot};
+use crate::render::{RenderError, Shot, recorded_objects};
 use crate::scene::{Map, Scenario, Track};
 
 /// The ego vehicle's path is shown so far ahead, in metres.
 const PATH_M: f64 = 90.0;
 /// Points of the path are no closer than this, in metres.
 const PATH_STEP_M: f64 = 0.5;
+
+/// Which shadows a picture has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shadows {
+    /// None.
+    None,
+    /// Around what stands on the ground.
+    #[default]
+    Contact,
+    /// Of the sun, on level ground, of things that may be in the air.
+    Sun,
+}
+
+/// What can be drawn.
+pub trait Stage: Send + 'static {
+    /// What a shot of it shows.
+    ///
+    /// # Errors
+    /// When there is nothing to show.
+    fn view<'v>(&'v self, shot: &'v Shot) -> Result<SceneView<'v>, RenderError>;
+}
+
+/// The scenario that a shot brings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recorded;
+
+impl Stage for Recorded {
+    fn view<'v>(&'v self, shot: &'v Shot) -> Result<SceneView<'v>, RenderError> {
+        SceneView::of(shot)
+    }
+}
 
 /// A scenario at the instant of a picture.
 #[derive(Debug, Clone)]
@@ -23,6 +54,8 @@ pub struct SceneView<'a> {
     pub path_m: Vec<DVec3>,
     /// What stands around.
     pub objects: Vec<PlacedObject<'a>>,
+    /// Their shadows.
+    pub shadows: Shadows,
 }
 
 /// A track's cuboid during the shutter.
@@ -46,28 +79,25 @@ impl<'a> SceneView<'a> {
         let start_us = timestamp(shot.shutter_us[0]);
         let end_us = timestamp(shot.shutter_us[1].max(shot.shutter_us[0]));
         let camera_m = shot.world_from_sensor[0].translation_m;
+        let recorded;
         let objects = match &shot.objects {
-            Some(objects) => objects
-                .iter()
-                .filter_map(|object| {
-                    let track = scenario.tracks.by_id(&object.track_id)?;
-                    Some(PlacedObject::new(track, object.world_from_object))
-                })
-                .collect(),
-            None => scenario
-                .tracks
-                .alive_at(start_us)
-                .map(|(_, track, pose)| {
-                    let end = track.trajectory.pose_at(end_us).unwrap_or(pose);
-                    PlacedObject::new(track, [pose, end])
-                })
-                .collect(),
+            Some(objects) => objects,
+            None => {
+                recorded = recorded_objects(scenario, [start_us, end_us]);
+                &recorded
+            }
         };
+        let placed = objects.iter().filter_map(|object| {
+            let track = scenario.tracks.by_id(&object.track_id)?;
+            Some(PlacedObject::new(track, object.world_from_object))
+        });
+        let objects = placed.collect();
         Self {
             ground: Ground::below(&scenario.ego, start_us).unwrap_or_else(|| Ground::level(camera_m.z - 1.6)),
             map: scenario.map.as_ref(),
             path_m: path_ahead(scenario, start_us),
             objects,
+            shadows: Shadows::Contact,
         }
     }
 

@@ -48,6 +48,21 @@ pub enum Shutter {
     Global,
 }
 
+impl Shutter {
+    /// As recordings write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::RollingTopToBottom => "ROLLING_TOP_TO_BOTTOM",
+            Self::RollingLeftToRight => "ROLLING_LEFT_TO_RIGHT",
+            Self::RollingBottomToTop => "ROLLING_BOTTOM_TO_TOP",
+            Self::RollingRightToLeft => "ROLLING_RIGHT_TO_LEFT",
+            Self::Global => "GLOBAL",
+        }
+    }
+}
+
 /// How a ray becomes an image point.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Projection {
@@ -57,6 +72,18 @@ pub enum Projection {
     Pinhole(Pinhole),
     /// OpenCV fisheye.
     Fisheye(Fisheye),
+}
+
+impl Projection {
+    /// As recordings write it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::FTheta(_) => "ftheta",
+            Self::Pinhole(_) => "opencv-pinhole",
+            Self::Fisheye(_) => "opencv-fisheye",
+        }
+    }
 }
 
 /// Which f-theta polynomial is exact; the other is its approximate inverse.

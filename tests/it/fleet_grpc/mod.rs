@@ -1,7 +1,7 @@
 //! The fleet over gRPC, from outside: what clients get for right and for wrong calls.
 
 mod access;
-mod harness;
+pub mod harness;
 mod lifecycle;
 mod settings;
 mod statuses;

@@ -259,11 +259,11 @@ impl tonic::codec::Decoder for Raw {
 async fn what_cannot_be_read_is_the_senders_fault() {
     let fleet = Fleet::start(NOBODY);
     let mut client = Grpc::new(fleet.channel().await);
-    client.ready().await.unwrap();
     // An old client's packed numbers, 300 among them, where prim paths are expected now; and bytes that are no message.
     let numbers = b"\x0a\x01a\x1a\x02\xac\x02".to_vec();
     for (bytes, said) in [(numbers, "obstacles_to_remove"), (b"\xff\xff\xff".to_vec(), "")] {
         let path = PathAndQuery::from_static("/isaac_sim.IsaacSimService/UpdateScene");
+        client.ready().await.unwrap();
         let status = client.unary(Request::new(bytes), path, Raw).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
         assert!(status.message().contains(said), "{status:?}");

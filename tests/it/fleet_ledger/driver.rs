@@ -323,7 +323,7 @@ impl Episode {
     }
 
     /// The tables against the model, and against tables made from the rows alone, as a restart makes them.
-    fn whole(&mut self) {
+    fn whole(&self) {
         let tables = self.ledger.tables();
         assert_eq!(tables.instances, self.model.instances);
         assert_eq!(tables.sessions, self.model.sessions);

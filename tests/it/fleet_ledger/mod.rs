@@ -1,9 +1,11 @@
 //! The books' rules, driven by random commands against a model of what must hold. A failure prints the seed of its
-//! episode: `FLEET_SEED=… cargo test -p neuro --test it fleet_ledger` runs that one alone.
+//! episode: `FLEET_SEED=… cargo test --test it fleet_ledger` runs that one alone.
 
 mod driver;
+mod lives;
 mod model;
-mod rules;
+mod serving;
+mod small;
 
 use driver::Episode;
 

@@ -3,6 +3,8 @@
 
 mod call;
 mod poll;
+#[cfg(test)]
+mod tests;
 
 use sha2::{Digest, Sha256};
 use uuid::Builder;

@@ -11,12 +11,15 @@ use crate::fleet::link::{Ask, Links};
 use crate::fleet::rows::Role;
 use crate::proto::neuro::ext::{self, instance_message::M};
 
+/// Which orders are refused, and with what.
+type Refusal = (fn(&Ask) -> bool, String);
+
 /// What a process has in memory.
 #[derive(Debug, Default)]
 struct State {
     holding: Option<(String, i64)>,
     orders: Vec<(u64, Ask)>,
-    refuses: Option<(fn(&Ask) -> bool, String)>,
+    refuses: Option<Refusal>,
     say: Vec<M>,
     keeps_in: Option<String>,
 }

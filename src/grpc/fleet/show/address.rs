@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn came_in_by(host: &str, fixed: bool) -> Addresses {
-        let arrival = Arrival { deadline: None, host: Some(host.to_owned()), local: false };
+        let arrival = Arrival { deadline: None, host: Some(host.to_owned()) };
         Addresses::of(&arrival, fixed)
     }
 

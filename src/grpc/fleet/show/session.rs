@@ -80,7 +80,7 @@ pub(in crate::grpc::fleet) fn stream_endpoint(
         let session = view.control_mode_switch_url.strip_suffix("/control")?;
         addresses.own(&format!("{session}/stream"))
     } else {
-        direct.to_owned()
+        format!("{}/{}", direct.trim_end_matches('/'), view.row.id)
     };
     let uri: Uri = url.parse().ok()?;
     let assumed = if uri.scheme_str() == Some("https") { 443 } else { 80 };

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::message::{self, Said};
 use crate::fleet::control::{Ears, Heard, Lease, Line, RobotStream};
+use crate::fleet::rows::ended;
 use crate::instance::contract::FromRobot;
 
 /// A page that does not take a message within this time is dropped.
@@ -41,7 +42,7 @@ pub async fn serve(socket: WebSocket, stream: RobotStream, max_commands_per_s: u
         malformed: Count::default(),
         messages: Count::default(),
         flood: max_commands_per_s.max(20).saturating_mul(FLOOD),
-        driving: false,
+        told: String::new(),
     };
     driver.run().await;
 }
@@ -86,7 +87,8 @@ struct Driver {
     malformed: Count,
     messages: Count,
     flood: u32,
-    driving: bool,
+    /// The last word on who drives.
+    told: String,
 }
 
 impl Driver {
@@ -108,8 +110,9 @@ impl Driver {
 
     async fn carry(&mut self) -> Result<(), End> {
         let lease = self.leases.borrow_and_update().clone();
-        self.driving = self.stream.driving();
-        self.say(message::connected(self.stream.session(), &lease, self.driving)).await?;
+        self.say(message::connected(self.stream.session(), &lease, self.stream.driving())).await?;
+        let line = self.line.borrow_and_update().clone();
+        self.say(message::line(&line)).await?;
         let mut ping = interval(PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
@@ -197,9 +200,14 @@ impl Driver {
     /// Says who drives, when that or what comes with it has changed.
     async fn tell_mode(&mut self) -> Result<(), End> {
         let lease = self.leases.borrow_and_update().clone();
-        self.driving = self.stream.driving();
+        let told = message::mode(&lease, self.stream.driving());
+        // A renewal changes nothing that a page shows.
+        if told == self.told {
+            return Ok(());
+        }
         self.refused = None;
-        self.say(message::mode(&lease, self.driving)).await
+        self.told.clone_from(&told);
+        self.say(told).await
     }
 
     async fn malformed(&mut self, why: &str) -> Result<(), End> {
@@ -221,6 +229,12 @@ impl Driver {
 
     async fn over(&mut self) -> Result<(), End> {
         let lease = self.leases.borrow().clone();
+        if !ended(lease.phase) {
+            return Err(End::Close(
+                close_code::RESTART,
+                "the orchestrator stops: come back with the same token",
+            ));
+        }
         self.say(message::ended(&lease)).await?;
         Err(End::Close(close_code::NORMAL, "the session is over"))
     }

@@ -165,7 +165,7 @@ mod tests {
     fn anything_else_is_refused_with_what_was_expected() {
         for (text, expected) in [
             ("", "not understood"),
-            ("[]", "not understood"),
+            ("7", "not understood"),
             (r#"{"type":"robot_control"}"#, "needs \"velocity\""),
             (r#"{"type":"robot_control","velocity":{"x":"fast"}}"#, "not understood"),
             (r#"{"type":"explode"}"#, "\"explode\", expected robot_control"),

@@ -108,3 +108,6 @@ pub fn admit(
 pub fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
 }
+
+#[cfg(test)]
+mod tests;

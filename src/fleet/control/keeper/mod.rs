@@ -1,13 +1,17 @@
 //! Decides who drives one environment: one task, one request at a time, so that two takeovers never interleave. Every
 //! change is a row of the books before anybody hears of it, and the simulator is told before the driver is.
 
+mod holding;
+
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use super::autopilot;
 use super::house::House;
 use super::lease::Lease;
 use super::look::Place;
@@ -15,17 +19,18 @@ use super::recording::Recording;
 use super::seat::{Seat, SeatKey};
 use super::wheel::{Need, Wheel, now_ms};
 use crate::fleet::error::FleetError;
-use crate::fleet::ids::{Fence, InstanceId};
-use crate::fleet::ledger::{Command, Outcome};
+use crate::fleet::ids::Fence;
 use crate::fleet::rows::{ControlRow, ended};
 use crate::fleet::spec::Mode;
-use crate::instance::contract::{ToRobot, Velocity};
-use crate::proto::neuro::ext::{self, Controller};
+use crate::proto::neuro::ext::Controller;
+use holding::later;
 
 /// The books and the clock are looked at so often.
 const TICK: Duration = Duration::from_millis(200);
 /// For an order to the simulator.
 const ORDER_TIME: Duration = Duration::from_secs(5);
+/// For the policy to finish when the session is over.
+const LAST_WORDS: Duration = Duration::from_secs(12);
 /// After a takeover on a seat's behalf that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -64,6 +69,8 @@ pub(super) enum Ask {
         resume: bool,
         reply: oneshot::Sender<Result<String, FleetError>>,
     },
+    /// The orchestrator ends. Leases stay: the next one adopts them.
+    Stop(oneshot::Sender<()>),
 }
 
 pub(super) struct Keeper {
@@ -106,8 +113,9 @@ impl Keeper {
         }
     }
 
-    /// Until the session is over.
+    /// Until the session is over, or the orchestrator ends.
     pub async fn run(mut self) {
+        let mut done = None;
         loop {
             if !self.settle().await {
                 break;
@@ -115,6 +123,10 @@ impl Keeper {
             let wheel = Arc::clone(&self.wheel);
             tokio::select! {
                 ask = self.asks.recv() => match ask {
+                    Some(Ask::Stop(reply)) => {
+                        done = Some(reply);
+                        break;
+                    }
                     Some(ask) => self.hear(ask).await,
                     None => break,
                 },
@@ -123,15 +135,21 @@ impl Keeper {
             }
         }
         self.asks.close();
-        if let Some(autopilot) = self.autopilot.take() {
-            autopilot.abort();
-        }
         self.wheel.lease.send_modify(|lease| {
             lease.ended = true;
             lease.driver = None;
         });
-        self.finish_recording().await;
         self.wheel.work.notify_one();
+        self.finish_recording().await;
+        // It ends by itself, and enters what it recorded.
+        if let Some(mut autopilot) = self.autopilot.take()
+            && timeout(LAST_WORDS, &mut autopilot).await.is_err()
+        {
+            autopilot.abort();
+        }
+        if let Some(done) = done {
+            done.send(()).ok();
+        }
     }
 
     fn place(&self) -> Option<Place> {
@@ -146,6 +164,8 @@ impl Keeper {
                 drop(reply.send(self.wheel.lease.borrow().clone()));
             }
             Ask::Take(take, reply) => drop(reply.send(self.take(take).await)),
+            // Heard by `run`.
+            Ask::Stop(_) => {}
             Ask::Bind(fence, key) => {
                 if self.wheel.lease.borrow().fence == fence {
                     self.key = Some(key);
@@ -168,14 +188,17 @@ impl Keeper {
 
     /// Brings what is published in line with the books, the clock and the seats. `false`: the session is over.
     async fn settle(&mut self) -> bool {
-        let Some(place) = self.place().filter(|place| !ended(place.phase)) else { return false };
-        self.adopt(&place);
-        self.sweep().await;
+        let Some(place) = self.place() else { return false };
         self.wheel.lease.send_if_modified(|lease| {
             let changed = lease.phase != place.phase;
             lease.phase = place.phase;
             changed
         });
+        if ended(place.phase) {
+            return false;
+        }
+        self.adopt(&place);
+        self.sweep().await;
         self.follow(&place).await;
         self.keep(&place).await;
         if Instant::now() >= self.try_again {
@@ -268,11 +291,14 @@ impl Keeper {
         if lease.holder != Controller::Human {
             return;
         }
-        if lease.expired(now_ms()) {
-            tracing::info!(session = %self.wheel.session, user = %lease.user, "the control lease ran out");
+        // A manual session may have become one that trains alone.
+        if lease.expired(now_ms()) || place.mode == Mode::Training {
             if !place.active() || place.robot.is_none() {
-                self.wheel.lease.send_modify(|lease| lease.driver = None);
-            } else if let Err(error) = self.end(true).await {
+                self.wheel.lease.send_if_modified(|lease| lease.driver.take().is_some());
+                return;
+            }
+            tracing::info!(session = %self.wheel.session, user = %lease.user, "the control lease is over");
+            if let Err(error) = self.end(true).await {
                 tracing::warn!(session = %self.wheel.session, "control could not be given back: {error}");
             }
             return;
@@ -323,13 +349,12 @@ impl Keeper {
             return;
         }
         if self.autopilot.as_ref().is_none_or(JoinHandle::is_finished) {
-            let pilot =
-                super::autopilot::run(Arc::clone(&self.wheel), Arc::clone(&self.house), place.clone());
+            let pilot = autopilot::run(Arc::clone(&self.wheel), Arc::clone(&self.house), place.clone());
             self.autopilot = Some(tokio::spawn(pilot));
         }
     }
 
-    async fn engage_policy(&mut self) -> Result<(), FleetError> {
+    async fn engage_policy(&self) -> Result<(), FleetError> {
         self.set(Controller::Policy, "", 0, false).await?;
         self.order(Controller::Policy, "").await
     }
@@ -348,8 +373,9 @@ impl Keeper {
         // that it is broken. After a restart only the name is known.
         let same_key = self.key.is_some() && self.key == seat.who.key;
         let same_user = lease.driver.is_none() && lease.user == seat.who.user;
-        if lease.is_human(now_ms()) && seat.who.may_drive && (same_key || same_user) && seat.wants() {
+        if lease.is_human(now_ms()) && seat.who.may_drive && (same_key || same_user) {
             self.key = self.key.or(seat.who.key);
+            seat.wants.store(true, Ordering::Relaxed);
             self.wheel.lease.send_modify(|lease| lease.driver = Some(seat.id));
         }
         self.seats.push(seat);
@@ -358,184 +384,4 @@ impl Keeper {
             self.promote(&place).await;
         }
     }
-
-    async fn take(&mut self, take: TakeSeat) -> Result<ControlRow, FleetError> {
-        let place = self.place().ok_or_else(|| FleetError::not_found("session", &self.wheel.session))?;
-        if place.mode == Mode::Training {
-            let message = "the session trains without people: a hybrid session can be taken over";
-            return Err(FleetError::Precondition(message.to_owned()));
-        }
-        if !place.active() || place.robot.is_none() {
-            let phase = place.phase.as_str_name();
-            return Err(FleetError::Precondition(format!("the session is {phase}: nothing to drive yet")));
-        }
-        let now = now_ms();
-        let lease = self.wheel.lease.borrow().clone();
-        let ttl = self.house.ttl(take.ttl);
-        if lease.is_human(now) {
-            let same_key = take.key.is_some() && take.key == self.key;
-            let same_user = take.user == lease.user && (lease.driver.is_none() || take.seat.is_none());
-            let same_seat = take.seat.is_some() && take.seat == lease.driver;
-            if same_key || same_user || same_seat {
-                let row = self.set(Controller::Human, &lease.user, later(ttl), true).await?;
-                self.ttl = ttl;
-                self.key = self.key.or(take.key);
-                if let Some(seat) = take.seat {
-                    self.wheel.lease.send_modify(|lease| lease.driver = Some(seat));
-                }
-                return Ok(row);
-            }
-            if !take.force {
-                let (user, left) = (&lease.user, (lease.expires_ms - now).max(0));
-                let message =
-                    format!("{user:?} drives, for at least {left} ms more: wait, or take over by force");
-                return Err(FleetError::Precondition(message));
-            }
-        }
-        self.finish_recording().await;
-        // From here on the driver before is cut off: its fence is not the one in force.
-        let row = self.set(Controller::Human, &take.user, later(ttl), false).await?;
-        self.wheel.forget_command();
-        if let Err(error) = self.order(Controller::Human, &take.user).await {
-            let back =
-                if place.drives_itself() && !self.hands_off { Controller::Policy } else { Controller::None };
-            drop(self.set(back, "", 0, false).await);
-            return Err(error);
-        }
-        self.ttl = ttl;
-        self.key = take.key;
-        self.record = take.record.unwrap_or(place.human_demo && place.mode == Mode::Hybrid);
-        self.wheel.lease.send_modify(|lease| lease.driver = take.seat);
-        self.start_recording(&place);
-        Ok(row)
-    }
-
-    async fn renew(&mut self, fence: Fence, ttl: Duration) -> Result<ControlRow, FleetError> {
-        let lease = self.held_under(fence)?;
-        let ttl = self.house.ttl(ttl);
-        let row = self.set(Controller::Human, &lease.user, later(ttl), true).await?;
-        self.ttl = ttl;
-        Ok(row)
-    }
-
-    async fn release(&mut self, fence: Fence, resume: bool) -> Result<String, FleetError> {
-        self.held_under(fence)?;
-        self.end(resume).await
-    }
-
-    fn held_under(&self, fence: Fence) -> Result<Lease, FleetError> {
-        let lease = self.wheel.lease.borrow().clone();
-        if lease.fence != fence {
-            let what = format!("control of session {}", self.wheel.session);
-            return Err(FleetError::Stale { what, given: fence, current: lease.fence });
-        }
-        if !lease.is_human(now_ms()) {
-            return Err(FleetError::Precondition("the control lease has ended".to_owned()));
-        }
-        Ok(lease)
-    }
-
-    /// Ends a person's lease: the robot stands still, then what drove before drives again, or nobody. The
-    /// demonstration's id.
-    async fn end(&mut self, resume: bool) -> Result<String, FleetError> {
-        let place = self.place().ok_or_else(|| FleetError::not_found("session", &self.wheel.session))?;
-        let next = if resume && place.drives_itself() { Controller::Policy } else { Controller::None };
-        self.hands_off = !resume;
-        let row = self.set(next, "", 0, false).await?;
-        self.key = None;
-        self.wheel.lease.send_modify(|lease| lease.driver = None);
-        self.wheel.forget_command();
-        self.wheel.put(row.fence, ToRobot::RobotControl { velocity: Velocity::default() }, false);
-        self.order_or_warn(next, "").await;
-        Ok(self.finish_recording().await)
-    }
-
-    /// Writes the books, then publishes.
-    async fn set(
-        &self,
-        holder: Controller,
-        user: &str,
-        expires_ms: i64,
-        renew: bool,
-    ) -> Result<ControlRow, FleetError> {
-        let lease = self.wheel.lease.borrow().clone();
-        let instance = lease.instance.ok_or_else(no_robot)?;
-        let command = Command::SetControl {
-            session: self.wheel.session.clone(),
-            instance,
-            holder,
-            user: user.to_owned(),
-            expires_ms,
-            expect: renew.then_some(lease.fence),
-            renew,
-        };
-        match self.house.books.apply(command).await? {
-            Outcome::Control(row) => {
-                self.wheel.lease.send_modify(|lease| {
-                    if !renew {
-                        lease.driver = None;
-                    }
-                    lease.take_over(&row);
-                });
-                Ok(row)
-            }
-            other => {
-                Err(FleetError::Internal(format!("the books answered {other:?} to a change of control")))
-            }
-        }
-    }
-
-    async fn order(&self, controller: Controller, user: &str) -> Result<(), FleetError> {
-        let robot = self.place().and_then(|place| place.robot).ok_or_else(no_robot)?;
-        let set = ext::SetController { controller: controller.into(), user: user.to_owned() };
-        let ask = ext::order::O::Controller(set);
-        self.house.links.order(robot.id, robot.fence, ask, ORDER_TIME).await.map(drop)
-    }
-
-    async fn order_or_warn(&self, controller: Controller, user: &str) {
-        if let Err(error) = self.order(controller, user).await {
-            let session = &self.wheel.session;
-            tracing::warn!(%session, "the simulator was not told who drives: {error}");
-        }
-    }
-
-    fn start_recording(&mut self, place: &Place) {
-        if !self.record || self.recording.is_some() {
-            return;
-        }
-        let Some(robot) = &place.robot else { return };
-        let user = self.wheel.lease.borrow().user.clone();
-        self.recording_need = Some(Need::of(&self.wheel));
-        self.recording = Some(Recording::of_person(&self.wheel, &self.house, place, robot, &user));
-        self.wheel.lease.send_modify(|lease| lease.recording = true);
-    }
-
-    /// The id of what was recorded; empty when that was nothing.
-    async fn finish_recording(&mut self) -> String {
-        self.recording_need = None;
-        let Some(recording) = self.recording.take() else { return String::new() };
-        self.wheel.lease.send_modify(|lease| lease.recording = false);
-        recording.finish(&self.house).await
-    }
-
-    /// A recording that ended by itself (a full disk) ends without the drive.
-    async fn tend_recording(&mut self, place: &Place) {
-        if self.recording.as_ref().is_some_and(Recording::is_over) {
-            let id = self.finish_recording().await;
-            self.record = false;
-            tracing::warn!(session = %self.wheel.session, demonstration = id, "the recording ended, the drive goes on");
-        }
-        let instance: Option<InstanceId> = place.robot.as_ref().map(|robot| robot.id);
-        if self.recording.as_ref().is_some_and(|recording| Some(recording.instance()) != instance) {
-            self.finish_recording().await;
-        }
-    }
-}
-
-fn no_robot() -> FleetError {
-    FleetError::Precondition("the session has no simulator now".to_owned())
-}
-
-fn later(ttl: Duration) -> i64 {
-    now_ms().saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
 }

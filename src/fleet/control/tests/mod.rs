@@ -1,0 +1,5 @@
+mod arbitration;
+mod demonstrations;
+pub mod fleet;
+mod lines;
+mod policies;

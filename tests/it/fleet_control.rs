@@ -1,0 +1,199 @@
+//! Driving a real simulator through the real orchestrator, from a page's side of the websocket.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::{SinkExt, StreamExt};
+use hmac::{Hmac, Mac};
+use neuro::proto::neuro::ext::{ReleaseControlRequest, TakeControlRequest};
+use neuro::proto::neuro::orchestrator::{CreateSessionRequest, StartSimulationRequest, StopSessionRequest};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::fleet_grpc::harness::{Clients, Fleet, SIMULATORS, fresh_id};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+const SECRET: &str = "a secret of thirty-two bytes, ok";
+
+/// A fleet with one simulator and a known secret.
+fn fleet() -> Fleet {
+    Fleet::start(&format!("{SIMULATORS}[control]\nsecret = \"{SECRET}\"\nttl_ms = 2000\n"))
+}
+
+/// A session as the platform makes one: no configs at all.
+async fn session(clients: &mut Clients) -> String {
+    let session_id = fresh_id();
+    let create = CreateSessionRequest { session_id: session_id.clone(), mode: 1, ..Default::default() };
+    clients.neuro.create_session(create).await.unwrap();
+    let start = StartSimulationRequest { session_id: session_id.clone(), ..Default::default() };
+    clients.neuro.start_simulation(start).await.unwrap();
+    session_id
+}
+
+/// A token signed here, not by the orchestrator.
+fn token(session: &str, change: impl FnOnce(&mut Value)) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let mut body = json!({
+        "iss": "https://nexus.mosia.app", "sub": "7a1c3c52", "aud": "neuro", "exp": now + 3600, "iat": now,
+        "session_id": session, "permission": [], "token_type": "Control",
+    });
+    change(&mut body);
+    let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"HS256"}"#);
+    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(body.to_string()));
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+async fn open(fleet: &Fleet, session: &str, token: &str) -> Socket {
+    connect_async(format!("ws://{}/control/{session}?token={token}", fleet.http)).await.unwrap().0
+}
+
+async fn refused(fleet: &Fleet, session: &str, token: &str) -> u16 {
+    match connect_async(format!("ws://{}/control/{session}?token={token}", fleet.http)).await {
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => answer.status().as_u16(),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+async fn hear(socket: &mut Socket, kind: &str) -> Value {
+    let waiting = async {
+        loop {
+            let message = socket.next().await.expect("the socket is open").unwrap();
+            if let Message::Text(text) = message {
+                let value: Value = serde_json::from_str(&text).unwrap();
+                if value["type"] == kind {
+                    return value;
+                }
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("no {kind}"))
+}
+
+async fn say(socket: &mut Socket, value: Value) {
+    socket.send(Message::text(value.to_string())).await.unwrap();
+}
+
+/// Where the robot's hand is.
+fn hand(state: &Value) -> [f64; 3] {
+    let pose = state["pose"].as_array().expect("a pose");
+    [0, 1, 2].map(|axis| pose[axis].as_f64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_moves_the_robot_and_sees_it_move() {
+    let fleet = fleet();
+    let mut clients = fleet.clients().await;
+    let session = session(&mut clients).await;
+    let mut page = open(&fleet, &session, &token(&session, |_| {})).await;
+    assert_eq!(hear(&mut page, "connected").await["driving"], true);
+    let before = hand(&hear(&mut page, "robot_state").await);
+    let start = Instant::now();
+    let mut moved = 0.0;
+    while moved < 0.01 && start.elapsed() < Duration::from_secs(10) {
+        say(&mut page, json!({"type": "robot_control", "velocity": {"x": 0.2, "y": 0.0}})).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = hand(&hear(&mut page, "robot_state").await);
+        moved = now.iter().zip(before).map(|(now, before)| (now - before).powi(2)).sum::<f64>().sqrt();
+    }
+    assert!(moved >= 0.01, "the hand moved {moved} m in {:?}", start.elapsed());
+    let stop = StopSessionRequest { session_id: session.clone(), cleanup: true };
+    clients.neuro.stop_session(stop).await.unwrap();
+    hear(&mut page, "ended").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_forged_expired_or_for_something_else_open_nothing() {
+    let fleet = fleet();
+    let mut clients = fleet.clients().await;
+    let session = session(&mut clients).await;
+    let forged = |token: String| format!("{}A", &token[..token.len() - 1]);
+    assert_eq!(refused(&fleet, &session, &token(&session, |body| body["exp"] = 1.into())).await, 401);
+    assert_eq!(refused(&fleet, &session, &token(&session, |body| body["aud"] = "web".into())).await, 401);
+    assert_eq!(
+        refused(&fleet, &session, &token(&session, |body| body["token_type"] = "Access".into())).await,
+        401
+    );
+    assert_eq!(refused(&fleet, &session, &token("another", |_| {})).await, 403);
+    assert_eq!(refused(&fleet, "another", &token("another", |_| {})).await, 404);
+    assert_eq!(refused(&fleet, &session, "").await, 401);
+    let broken = token(&session, |_| {});
+    let last = broken.chars().last().unwrap();
+    if last != 'A' {
+        assert_eq!(refused(&fleet, &session, &forged(broken)).await, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_taken_over_grpc_is_driven_with_its_token_and_kept_as_a_demonstration() {
+    let fleet = fleet();
+    let mut clients = fleet.clients().await;
+    let session_id = session(&mut clients).await;
+    let take = TakeControlRequest {
+        session_id: session_id.clone(),
+        user: "anna".into(),
+        ttl_ms: 20_000,
+        record: true,
+        ..Default::default()
+    };
+    let lease = clients.sessions.take_control(take.clone()).await.unwrap().into_inner();
+    let other = TakeControlRequest { user: "bert".into(), ..take };
+    let refused = clients.sessions.take_control(other).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
+    let mut page = open(&fleet, &session_id, &lease.token).await;
+    assert_eq!(hear(&mut page, "connected").await["driving"], true);
+    for _ in 0..50 {
+        say(&mut page, json!({"type": "robot_control", "velocity": {"x": 0.1, "y": 0.0}})).await;
+        hear(&mut page, "step").await;
+    }
+    let release = |fence| ReleaseControlRequest {
+        session_id: session_id.clone(),
+        fence,
+        resume_policy: true,
+        ..Default::default()
+    };
+    let stale = clients.sessions.release_control(release(lease.fence - 1)).await.unwrap_err();
+    assert_eq!(stale.code(), tonic::Code::FailedPrecondition, "{stale:?}");
+    let id =
+        clients.sessions.release_control(release(lease.fence)).await.unwrap().into_inner().demonstration_id;
+    let folder = fleet.folder.path().join("data/demonstrations").join(&session_id).join(&id);
+    let meta: Value = serde_json::from_slice(&std::fs::read(folder.join("meta.json")).unwrap()).unwrap();
+    assert!(meta["steps"].as_u64().unwrap() >= 20, "{meta}");
+    assert_eq!(meta["user"], "anna");
+    let steps = std::fs::read_to_string(folder.join("steps.jsonl")).unwrap();
+    assert!(steps.lines().all(|line| line.contains(r#""controller":"human""#)), "{steps}");
+    assert!(folder.join("frames/000001.jpg").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_outlives_the_orchestrator_and_its_person_comes_back() {
+    let mut fleet = fleet();
+    let mut clients = fleet.clients().await;
+    let session = session(&mut clients).await;
+    let token = token(&session, |_| {});
+    let mut page = open(&fleet, &session, &token).await;
+    assert_eq!(hear(&mut page, "connected").await["driving"], true);
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.args(["-KILL", &fleet.pid().to_string()]).status().unwrap().success());
+    fleet.wait();
+    let listen = ["--listen".to_owned(), fleet.grpc.clone(), "--http".to_owned(), fleet.http.clone()];
+    let folder = std::mem::replace(&mut fleet.folder, tempfile::tempdir().unwrap());
+    drop(fleet);
+    let settings = std::fs::read_to_string(folder.path().join("fleet.toml")).unwrap();
+    let again = Fleet::start_in(folder, &settings, &listen.each_ref().map(String::as_str));
+    let start = Instant::now();
+    let mut page = open(&again, &session, &token).await;
+    let mut driving = hear(&mut page, "connected").await["driving"] == true;
+    while !driving && start.elapsed() < Duration::from_secs(20) {
+        driving = hear(&mut page, "mode").await["driving"] == true;
+    }
+    assert!(driving, "nobody drives after the restart");
+    hear(&mut page, "robot_state").await;
+}
