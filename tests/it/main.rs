@@ -10,6 +10,7 @@ mod edge;
 mod export;
 mod fleet_books;
 mod fleet_control;
+mod fleet_e2e;
 mod fleet_grpc;
 mod fleet_ledger;
 mod fleet_rest;

@@ -91,9 +91,10 @@ impl Ledger {
         let row = self.instance(id)?;
         if row.holder.is_some() {
             let condition = row.condition;
-            self.avoided = Some(id);
+            if let Some(holder) = &row.holder {
+                self.avoided.entry(holder.session.clone()).or_default().insert(id);
+            }
             self.vacate(id, condition, reason);
-            self.avoided = None;
             let fence = self.instance(id)?.fence;
             self.notices.push(Notice::Freed { instance: id, fence });
         }

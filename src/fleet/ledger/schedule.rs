@@ -227,7 +227,11 @@ impl Ledger {
             return false;
         }
         let wanted = Wanted::of(row, self.tables.missing(row), self.gpus_left(row));
-        let pick = self.tables.pick(&wanted, Supply::Free, &self.avoided.into_iter().collect());
+        let avoided = self.avoided.get(id);
+        let mut pick = self.tables.pick(&wanted, Supply::Free, avoided.unwrap_or(&BTreeSet::new()));
+        if avoided.is_some() && !pick.completes(&wanted) {
+            pick = self.tables.pick(&wanted, Supply::Free, &BTreeSet::new());
+        }
         if !pick.completes(&wanted) {
             return false;
         }

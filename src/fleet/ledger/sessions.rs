@@ -37,6 +37,9 @@ impl Ledger {
             let text = format!("session {id} is {is}; it gets to {to} from {}", names.join(", "));
             return Err(FleetError::Precondition(text));
         }
+        if matches!(to, Phase::Ready | Phase::Running) {
+            self.avoided.remove(id);
+        }
         self.enter(id, to, reason);
         Ok(Outcome::Done)
     }
@@ -76,6 +79,7 @@ impl Ledger {
             self.log(id, EventKind::Instance(change));
         }
         self.vacated.retain(|(session, _, _), _| session != id);
+        self.avoided.remove(id);
         let mut row = self.session(id)?.clone();
         row.queued_ms = 0;
         row.granted_ms = 0;

@@ -1,6 +1,6 @@
 //! One command at a time: what it changes, whom it concerns, and what its sender hears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::schedule::Scheduler;
 use super::tables::{Tables, available};
@@ -22,8 +22,8 @@ pub struct Ledger {
     pub(super) scheduler: Scheduler,
     /// Whom a replacement replaces.
     pub(super) vacated: BTreeMap<(SessionId, Role, u32), InstanceId>,
-    /// Just taken from a session: another is tried before it is given back.
-    pub(super) avoided: Option<InstanceId>,
+    /// Taken from a session since it last stood: others are tried before they are given back.
+    pub(super) avoided: BTreeMap<SessionId, BTreeSet<InstanceId>>,
     /// Something came free: look at the queue.
     pub(super) freed: bool,
 }
@@ -41,7 +41,7 @@ impl Ledger {
             notices: Vec::new(),
             scheduler: Scheduler::default(),
             vacated: BTreeMap::new(),
-            avoided: None,
+            avoided: BTreeMap::new(),
             freed: false,
         }
     }

@@ -9,10 +9,10 @@ use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::ledger::Command;
 use crate::fleet::link::Ask;
 use crate::fleet::rows::{InstanceRow, Phase, Role, SessionRow, ended};
-use crate::fleet::session::checkpoint;
 use crate::fleet::session::house::now_ms;
 use crate::fleet::session::look::{human_drives, settled};
 use crate::fleet::spec::Mode;
+use crate::proto::neuro::ext;
 
 /// A command so long ago is still a person driving.
 const DRIVING: Duration = Duration::from_secs(60);
@@ -156,12 +156,11 @@ impl Orchestrator {
         self.requeue(&row.id, &reason, &snapshot).await
     }
 
-    /// Gives a session another instance for one that drains; a trainer writes a checkpoint first.
+    /// Gives a session another instance for one that drains; a trainer stops with a checkpoint first.
     async fn move_member(&self, row: &SessionRow, instance: &InstanceRow) -> Result<(), FleetError> {
         if instance.role == Role::Trainer {
-            let folder = self.house().checkpoints.join(row.id.as_str()).join(format!("moved-{}", now_ms()));
-            let order = Ask::Snapshot(checkpoint::order(&folder));
-            self.links().order(instance.id, instance.fence, order, MOVING).await?;
+            let stop = Ask::Stop(ext::Stop { cleanup: false, grace_ms: 2000 });
+            self.links().order(instance.id, instance.fence, stop, MOVING).await?;
         }
         let reason = format!("{} drains", instance.name);
         self.books().apply(Command::Evict { instance: instance.id, reason }).await.map(|_| ())

@@ -58,6 +58,9 @@ pub struct Memo {
     /// Whether it starts from its snapshot without the trainer's part.
     #[prost(bool, tag = "11")]
     pub without_checkpoint: bool,
+    /// Which run of training this is: a restored snapshot begins another.
+    #[prost(uint32, tag = "12")]
+    pub run: u32,
 }
 
 impl Memo {

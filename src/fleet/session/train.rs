@@ -25,17 +25,19 @@ impl Driver {
         trainer: &Seat,
         snapshot: Option<(&Manifest, &Path)>,
     ) -> Result<(), FleetError> {
-        let folder = self.house.checkpoints.join(look.row.id.as_str());
+        let session = self.house.checkpoints.join(look.row.id.as_str());
+        let (without, trained, run) =
+            self.live.memo(|memo| (memo.without_checkpoint, memo.trained, memo.run));
+        let saved =
+            snapshot.filter(|_| !without).and_then(|(saved, folder)| checkpoint::of_snapshot(saved, folder));
+        let goes_on = trained && snapshot.is_none();
+        let run = if goes_on { run } else { checkpoint::next_run(&session) };
+        let folder = checkpoint::run_folder(&session, run);
         std::fs::create_dir_all(&folder)
             .map_err(|error| FleetError::Internal(format!("{}: {error}", folder.display())))?;
-        let without = self.live.memo(|memo| memo.without_checkpoint);
-        let saved = snapshot
-            .filter(|_| !without)
-            .and_then(|(manifest, folder)| checkpoint::of_snapshot(manifest, folder));
-        let trained = self.live.memo(|memo| memo.trained);
         let restore_from = match saved {
             Some(uri) => uri,
-            None if trained => checkpoint::newest(&folder).unwrap_or_default(),
+            None if goes_on => checkpoint::newest(&folder),
             None => String::new(),
         };
         let demonstrations = if look.spec.human_demo { self.demonstrations() } else { Vec::new() };
@@ -56,11 +58,17 @@ impl Driver {
         self.order(trainer, Ask::Train(work), self.house.load_limit()).await?;
         self.live.edit(|memo| {
             memo.set_up(trainer.instance, trainer.fence);
-            memo.trained = true;
+            (memo.trained, memo.run) = (true, run);
             memo.training_end = None;
         });
         self.keep();
         Ok(())
+    }
+
+    /// What the trainer has kept so far.
+    fn kept(&self, look: &Look) -> String {
+        let session = self.house.checkpoints.join(look.row.id.as_str());
+        checkpoint::newest(&checkpoint::run_folder(&session, self.live.memo(|memo| memo.run)))
     }
 
     fn demonstrations(&self) -> Vec<String> {
@@ -116,15 +124,9 @@ impl Driver {
         let Some(trainer) = look.trainer.as_ref() else {
             return Err(FleetError::Precondition(format!("session {} trains nothing", look.row.id)));
         };
-        let folder = self.house.checkpoints.join(look.row.id.as_str());
-        let mut kept = checkpoint::newest(&folder).unwrap_or_default();
-        if save {
-            let path = folder.join("stopped");
-            let answer = self.order(trainer, Ask::Snapshot(checkpoint::order(&path)), SAVING).await?;
-            kept = answer.get("uri").cloned().unwrap_or_else(|| checkpoint::uri(&path));
-        }
-        let stop = ext::Stop { cleanup: false, grace_ms: 2000 };
-        self.order(trainer, Ask::Stop(stop), QUICK).await?;
+        let stop = Ask::Stop(ext::Stop { cleanup: !save, grace_ms: 2000 });
+        let answer = self.order(trainer, stop, SAVING).await?;
+        let kept = answer.get("checkpoint_uri").cloned().unwrap_or_else(|| self.kept(&look));
         let end = ext::TrainingEnd {
             error: "stopped on request".to_owned(),
             checkpoint_uri: kept.clone(),

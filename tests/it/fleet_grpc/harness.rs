@@ -49,44 +49,29 @@ impl Fleet {
 
     /// As [`Fleet::start`], with the data of an earlier one and more flags.
     pub fn start_in(folder: TempDir, settings: &str, flags: &[&str]) -> Self {
-        let config = folder.path().join("fleet.toml");
-        std::fs::write(&config, settings).unwrap();
+        std::fs::write(folder.path().join("fleet.toml"), settings).unwrap();
         let free = ["--listen", "--http"].into_iter().filter(|flag| !flags.contains(flag));
-        let mut child = orchestrate(folder.path())
-            .args(free.flat_map(|flag| [flag, "127.0.0.1:0"]))
-            .args(flags)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (lines, seen) = mpsc::sync_channel(64);
-        let stdout = child.stdout.take().unwrap();
-        let reader = move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                drop(lines.try_send(line));
-            }
-        };
-        std::thread::Builder::new().name("fleet-stdout".into()).spawn(reader).unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let (said, errors) = mpsc::sync_channel(1);
-        let drain = move || {
-            let mut text = String::new();
-            drop(stderr.read_to_string(&mut text));
-            drop(said.try_send(text));
-        };
-        std::thread::Builder::new().name("fleet-stderr".into()).spawn(drain).unwrap();
-        let mut fleet = Self { child, grpc: String::new(), http: String::new(), errors, folder };
-        let Ok(line) = seen.recv_timeout(STARTUP) else {
-            let said = fleet.errors.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-            panic!("the fleet did not come up; it said: {said}");
-        };
-        let (grpc, http) = line
-            .strip_prefix("neuro orchestrate listening on grpc://")
-            .and_then(|rest| rest.split_once(" http://"))
-            .unwrap_or_else(|| panic!("unexpected first line {line:?}"));
-        fleet.grpc = grpc.to_owned();
-        fleet.http = http.to_owned();
-        fleet
+        let flags: Vec<&str> =
+            free.flat_map(|flag| [flag, "127.0.0.1:0"]).chain(flags.iter().copied()).collect();
+        let Started { child, grpc, http, errors } = Started::new(folder.path(), &flags);
+        Self { child, grpc, http, errors, folder }
+    }
+
+    /// Kills it as a power cut would, and starts it again over the same data and addresses.
+    pub fn crash_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let flags = ["--listen", &self.grpc.clone(), "--http", &self.http.clone()];
+        let Started { child, grpc, http, errors } = Started::new(self.folder.path(), &flags);
+        (self.child, self.grpc, self.http, self.errors) = (child, grpc, http, errors);
+    }
+
+    /// The process of an instance that a pool of it started.
+    pub fn process_of(&self, instance: &str) -> Option<u64> {
+        processes(self.folder.path())
+            .iter()
+            .find(|process| process.get("instance").and_then(|id| id.as_str()) == Some(instance))
+            .and_then(|process| process.get("pid")?.as_u64())
     }
 
     /// Process id, for signals.
@@ -136,13 +121,55 @@ pub fn orchestrate(folder: &Path) -> Command {
 }
 
 /// Processes that a data folder remembers.
-fn instances(folder: &Path) -> Vec<u64> {
+fn processes(folder: &Path) -> Vec<serde_json::Value> {
     let Ok(entries) = std::fs::read_dir(folder.join("data/processes")) else { return Vec::new() };
-    let pid = |path: std::path::PathBuf| {
-        let text = std::fs::read_to_string(path).ok()?;
-        serde_json::from_str::<serde_json::Value>(&text).ok()?.get("pid")?.as_u64()
-    };
-    entries.filter_map(|entry| pid(entry.ok()?.path())).collect()
+    let read = |path: std::path::PathBuf| serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok();
+    entries.filter_map(|entry| read(entry.ok()?.path())).collect()
+}
+
+fn instances(folder: &Path) -> Vec<u64> {
+    processes(folder).iter().filter_map(|process| process.get("pid")?.as_u64()).collect()
+}
+
+/// A process that has said where it listens.
+struct Started {
+    child: Child,
+    grpc: String,
+    http: String,
+    errors: mpsc::Receiver<String>,
+}
+
+impl Started {
+    fn new(folder: &Path, flags: &[&str]) -> Self {
+        let mut child =
+            orchestrate(folder).args(flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (lines, seen) = mpsc::sync_channel(64);
+        let stdout = child.stdout.take().unwrap();
+        let reader = move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                drop(lines.try_send(line));
+            }
+        };
+        std::thread::Builder::new().name("fleet-stdout".into()).spawn(reader).unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let (said, errors) = mpsc::sync_channel(1);
+        let drain = move || {
+            let mut text = String::new();
+            drop(stderr.read_to_string(&mut text));
+            drop(said.try_send(text));
+        };
+        std::thread::Builder::new().name("fleet-stderr".into()).spawn(drain).unwrap();
+        let Ok(line) = seen.recv_timeout(STARTUP) else {
+            drop(child.kill());
+            let said = errors.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+            panic!("the fleet did not come up; it said: {said}");
+        };
+        let (grpc, http) = line
+            .strip_prefix("neuro orchestrate listening on grpc://")
+            .and_then(|rest| rest.split_once(" http://"))
+            .unwrap_or_else(|| panic!("unexpected first line {line:?}"));
+        Self { child, grpc: grpc.to_owned(), http: http.to_owned(), errors }
+    }
 }
 
 /// A client of each service.
