@@ -13,8 +13,12 @@ mod drive;
 mod engine;
 mod error;
 mod handle;
+#[cfg(test)]
+mod handle_tests;
 mod inverse;
 mod orders;
+#[cfg(test)]
+mod orders_tests;
 mod panda;
 mod rail;
 mod random;
