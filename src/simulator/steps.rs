@@ -10,9 +10,6 @@ use super::handle::Simulator;
 use super::session::{Controller, Phase};
 use crate::instance::step::{Answer, Begun, Handler, Info, Request, Stepped};
 
-/// A step this late starts a new rhythm instead of hurrying.
-const LATE: Duration = Duration::from_millis(100);
-
 /// Answers a trainer.
 #[derive(Debug)]
 pub struct Steps {
@@ -36,7 +33,8 @@ impl Steps {
         }
         let Some(pace) = vitals.borrow().pace else { return };
         let now = Instant::now();
-        if now > self.due + LATE || self.due > now + pace {
+        // A late step starts a new rhythm: hurrying after it would jerk what a person drives.
+        if now > self.due + pace || self.due > now + pace {
             self.due = now + pace;
         }
         sleep_until(self.due).await;

@@ -212,6 +212,8 @@ async fn joints_follow_commands_within_their_limits_and_stop_when_the_client_van
     let moving = control.until("moving", |state| joint(state, "velocities") > 1.0).await;
     assert!(joint(&moving, "velocities") <= 2.175 + 1e-6, "{moving}");
     assert!(joint(&moving, "positions") > joint(&rest, "positions"));
+    // What was said before is still on its way to the watcher.
+    watcher.until("moving", |state| joint(state, "velocities") > 1.0).await;
     drop(control);
     let stood = watcher.until("stopping", |state| joint(state, "velocities") == 0.0).await;
     let later = watcher.next("robot_state").await;
@@ -272,7 +274,8 @@ async fn a_person_takes_over_a_stepped_environment_and_gives_it_back() {
         by_hand.extend(stepped.info.action);
     }
     assert_eq!(by_hand, [1.0; 5], "what the person did, not what the trainer asked for");
-    assert!(begun.elapsed() >= Duration::from_millis(75), "in the task's own time");
+    // Five steps of 20 ms: four times between them, of which the pace may make up for one.
+    assert!(begun.elapsed() >= Duration::from_millis(55), "in the task's own time");
     assert_eq!(control.next("step").await["controller"], "human");
 
     let policy = json!({"fence": 0, "controller": "policy"});

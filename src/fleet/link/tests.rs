@@ -36,8 +36,26 @@ impl House {
         Self::in_folder(folder)
     }
 
-    /// As a server that starts over the books of another.
-    pub(in crate::fleet) fn in_folder(folder: tempfile::TempDir) -> Self {
+    /// As a server that starts over the books of one that was killed: nothing is told, and what was written is there.
+    pub(in crate::fleet) fn after_a_kill(self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (self.folder.path(), folder.path());
+        std::fs::create_dir(new.join("processes")).unwrap();
+        for part in ["", "processes"] {
+            for entry in std::fs::read_dir(old.join(part)).into_iter().flatten() {
+                let from = entry.unwrap().path();
+                let to = new.join(part).join(from.file_name().unwrap());
+                // The killed one's lock dies with its process; here the process lives on.
+                if from.is_file() && from.extension().is_none_or(|extension| extension != "lock") {
+                    std::fs::copy(&from, to).unwrap();
+                }
+            }
+        }
+        std::mem::forget(self);
+        Self::in_folder(folder)
+    }
+
+    fn in_folder(folder: tempfile::TempDir) -> Self {
         let store = SqliteStore::open(&folder.path().join("fleet.db")).unwrap();
         let (books, notices) = Books::open(Box::new(store), LedgerOptions::default()).unwrap();
         let (links, reports) = Links::new(books.clone(), leases());
@@ -307,10 +325,8 @@ async fn after_a_restart_instances_have_one_lease_to_come_back() {
     let ((back, hello), (gone, other)) = (simulator(), simulator());
     let first = house.links.attach(hello.clone()).await.unwrap();
     let second = house.links.attach(other).await.unwrap();
-    let House { folder, books, links, reports, notices } = house;
-    // As a kill: nothing is told.
-    std::mem::forget((first, second, books, links, reports, notices));
-    let house = House::in_folder(folder);
+    std::mem::forget((first, second));
+    let house = house.after_a_kill();
     house.until("away", |house| house.condition(gone) == Some(Condition::Away)).await;
     let _attachment = house.links.attach(hello).await.unwrap();
     assert_eq!(house.condition(back), Some(Condition::Present));

@@ -96,6 +96,7 @@ impl Orchestrator {
             drop(task.await);
         }
         self.house().end_drivers().await;
+        self.controls().shutdown().await;
         self.books().close().await;
     }
 

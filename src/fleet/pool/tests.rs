@@ -213,9 +213,7 @@ async fn a_restarted_server_takes_over_what_runs_and_starts_no_doubles() {
     let before = running(&house);
     attached.abort();
     drop(pools);
-    let House { folder, books, links, reports, notices } = house;
-    std::mem::forget((books, links, reports, notices));
-    let house = House::in_folder(folder);
+    let house = house.after_a_kill();
     until("both are away", || idle(&house) == 0).await;
     let pools = start(&house, &[pool("sleep 1000", 2, 4)]);
     sleep(Duration::from_millis(100)).await;
