@@ -16,7 +16,7 @@ import urllib.request
 
 BINARY, BACKEND, FOLDER = sys.argv[1:4]
 SETTINGS = dict(pair.split("=", 1) for pair in sys.argv[4:])
-LIMIT_S = 120
+LIMIT_S = 240
 
 
 def free_port():
