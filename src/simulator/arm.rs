@@ -112,7 +112,7 @@ impl Arm {
         match &self.goal {
             None => {}
             Some(Goal::Hand(linear, angular)) => {
-                wanted = joint_velocities(&self.positions, *linear, *angular)
+                wanted = joint_velocities(&self.positions, *linear, *angular);
             }
             Some(Goal::Pose(target)) => {
                 let (linear, angular) = difference(&hand(&self.positions), target);

@@ -236,7 +236,7 @@ impl Engine {
     }
 
     /// Whether a load has nothing left to do; the paths it would answer.
-    pub fn loaded(&mut self, id: &str, load: &contract::Load) -> Result<Option<Vec<String>>, SimulatorError> {
+    pub fn loaded(&self, id: &str, load: &contract::Load) -> Result<Option<Vec<String>>, SimulatorError> {
         if load.fence < self.fence {
             return Err(SimulatorError::Stale { given: load.fence, highest: self.fence });
         }
