@@ -109,7 +109,8 @@ pub fn pose(
 ) -> Result<Pose, SimulatorError> {
     let contract::Position { x, y, z } = position.unwrap_or_default();
     let translation = [x, y, z];
-    if let Some(far) = translation.iter().find(|value| !value.is_finite() || value.abs() > FURTHEST_M) {
+    let near = |value: &f64| (-FURTHEST_M..=FURTHEST_M).contains(value);
+    if let Some(far) = translation.iter().find(|value| !near(value)) {
         return Err(invalid(format!(
             "a position has a coordinate of {far} m; expected at most {FURTHEST_M}"
         )));

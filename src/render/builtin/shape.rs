@@ -78,7 +78,7 @@ impl Body {
         let face = |normal: DVec3, offset: f64, material| Face { normal, offset, material, light: 1.0 };
         let ends = [DVec3::Z, DVec3::NEG_Z].map(|normal| face(normal, half.z, Material::Paint));
         let side = face(DVec3::X, half.x, Material::Tube);
-        Self { faces: [side].into_iter().chain(ends).collect(), form: Form::Tube(half) }
+        Self { faces: std::iter::once(side).chain(ends).collect(), form: Form::Tube(half) }
     }
 
     /// A ball in a cuboid of these halves.
