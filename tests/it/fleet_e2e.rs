@@ -21,8 +21,8 @@ use crate::fleet_grpc::harness::{Clients, Fleet, fresh_id};
 /// Five simulators, so that a lost one has a successor while four train, and one trainer.
 const SETTINGS: &str = "
 [leases]
-interval_ms = 500
-lease_ms = 5000
+interval_ms = 1000
+lease_ms = 15000
 
 [[pool]]
 name = \"isaac-sim\"

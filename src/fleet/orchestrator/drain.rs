@@ -134,7 +134,7 @@ impl Orchestrator {
                 let free = self.books().read(|tables| tables.idle(instance.role)) > 0;
                 let driven = self.books().read(|tables| human_drives(tables, &row.id, now));
                 if free && !driven {
-                    busy.spawn(&id, "move", async move { this.move_member(&row, &instance).await });
+                    busy.spawn(&id, "move", async move { this.move_member(&instance).await });
                 }
             }
         }
@@ -157,7 +157,7 @@ impl Orchestrator {
     }
 
     /// Gives a session another instance for one that drains; a trainer stops with a checkpoint first.
-    async fn move_member(&self, row: &SessionRow, instance: &InstanceRow) -> Result<(), FleetError> {
+    async fn move_member(&self, instance: &InstanceRow) -> Result<(), FleetError> {
         if instance.role == Role::Trainer {
             let stop = Ask::Stop(ext::Stop { cleanup: false, grace_ms: 2000 });
             self.links().order(instance.id, instance.fence, stop, MOVING).await?;
