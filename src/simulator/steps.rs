@@ -1,8 +1,6 @@
 //! The reset/step socket's end of the simulator. Steps wait while time stands still, and keep to the wall clock while a
 //! person drives or the session was started in real time.
 
-use std::time::Duration;
-
 use tokio::time::{Instant, sleep_until};
 
 use super::error::SimulatorError;

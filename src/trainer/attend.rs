@@ -101,14 +101,18 @@ impl Desk {
     }
 
     async fn obey(&mut self, Order { order_id, fence, o }: Order) {
-        let outcome = if fence < self.fence {
-            Err(format!("fence {fence} is stale: {} was seen", self.fence))
-        } else {
-            self.fence = fence;
-            match o {
-                Some(order) => self.carry_out(order).await,
-                None => Err("an order of a kind that this version does not know".to_owned()),
-            }
+        if fence < self.fence {
+            let seen = self.fence;
+            let sentence = format!("fence {fence} is stale: {seen} was seen");
+            let data = [("code", "stale_fence".to_owned()), ("fence", seen.to_string())];
+            let data = data.map(|(key, value)| (key.to_owned(), value)).into();
+            self.attachment.voice.refuse(order_id, sentence, data).await;
+            return;
+        }
+        self.fence = fence;
+        let outcome = match o {
+            Some(order) => self.carry_out(order).await,
+            None => Err("an order of a kind that this version does not know".to_owned()),
         };
         self.attachment.voice.answer(order_id, outcome).await;
     }

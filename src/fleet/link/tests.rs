@@ -23,7 +23,7 @@ pub(in crate::fleet) struct House {
     pub(in crate::fleet) books: Books,
     pub(in crate::fleet) links: Links,
     pub(in crate::fleet) reports: mpsc::Receiver<Report>,
-    pub(in crate::fleet) notices: mpsc::Receiver<Notice>,
+    _notices: mpsc::Receiver<Notice>,
 }
 
 pub(in crate::fleet) fn leases() -> Leases {
@@ -59,7 +59,7 @@ impl House {
         let store = SqliteStore::open(&folder.path().join("fleet.db")).unwrap();
         let (books, notices) = Books::open(Box::new(store), LedgerOptions::default()).unwrap();
         let (links, reports) = Links::new(books.clone(), leases());
-        Self { folder, books, links, reports, notices }
+        Self { folder, books, links, reports, _notices: notices }
     }
 
     pub(in crate::fleet) fn condition(&self, id: InstanceId) -> Option<Condition> {
