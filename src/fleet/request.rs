@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::Identity;
 use super::ids::{Fence, InstanceId, SessionId};
 use super::spec::{Mode, Priority, Requirements};
 use crate::proto::neuro::common::{GrpcObstacle, GrpcPosition, GrpcSceneConfig, GrpcStreamConfig};
@@ -126,4 +127,6 @@ pub struct RestoreSnapshot {
     pub path: String,
     /// The trainer's checkpoint too.
     pub checkpoint: bool,
+    /// Who asks: snapshots of other owners are not there for it.
+    pub caller: Identity,
 }

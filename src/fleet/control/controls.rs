@@ -170,11 +170,34 @@ impl Controls {
         instance: Option<InstanceId>,
         who: Who,
     ) -> Result<RobotStream, FleetError> {
+        self.enter(session, instance, who, true).await
+    }
+
+    /// As [`Controls::robot`], but drives only from its first command on ([`RobotStream::want`]).
+    ///
+    /// # Errors
+    /// As [`Controls::robot`].
+    pub async fn robot_watched(
+        &self,
+        session: &SessionId,
+        instance: Option<InstanceId>,
+        who: Who,
+    ) -> Result<RobotStream, FleetError> {
+        self.enter(session, instance, who, false).await
+    }
+
+    async fn enter(
+        &self,
+        session: &SessionId,
+        instance: Option<InstanceId>,
+        who: Who,
+        drives: bool,
+    ) -> Result<RobotStream, FleetError> {
         let wheel = self.wheel(session, instance)?;
         let mode = Place::of(&self.0.house.books, session, wheel.env).map(|place| place.mode);
         let mode = mode.ok_or_else(|| FleetError::not_found("session", session))?;
         let connection = self.connect(session)?;
-        let (seat, life) = Seat::new(who.clone(), mode == Mode::Manual);
+        let (seat, life) = Seat::new(who.clone(), drives && mode == Mode::Manual);
         let need = Need::of(&wheel);
         let (reply, answer) = oneshot::channel();
         ask(&wheel, Ask::Sit(seat, reply)).await?;

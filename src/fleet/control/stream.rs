@@ -124,6 +124,11 @@ impl RobotStream {
         self.take(false, None).await
     }
 
+    /// From now on the first command takes a robot that is free.
+    pub fn want(&self) {
+        self.seat.wants.store(true, Ordering::Relaxed);
+    }
+
     /// Takes control for this stream; `force` also from another person. `record`: `None` is what the session says.
     ///
     /// # Errors

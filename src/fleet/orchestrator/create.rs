@@ -104,7 +104,6 @@ impl Orchestrator {
 
     fn is_manual_request_of(&self, row: &SessionRow, mode: Mode, plan: &validate::Plan) -> bool {
         mode == Mode::Manual
-            && row.mode.trains()
             && row.owner == plan.owner
             && self
                 .house()

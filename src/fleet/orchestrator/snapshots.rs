@@ -60,6 +60,9 @@ impl Orchestrator {
     pub async fn restore_snapshot(&self, request: RestoreSnapshot) -> Result<SessionView, FleetError> {
         let folder = self.snapshot_folder(&request)?;
         let manifest = read_verified(folder.clone()).await?;
+        if !request.caller.sees(&manifest.owner) {
+            return Err(FleetError::not_found("snapshot", &manifest.snapshot_id));
+        }
         if !request.snapshot_id.is_empty() && manifest.snapshot_id != request.snapshot_id {
             let problem = format!("is {:?}; the path holds {:?}", request.snapshot_id, manifest.snapshot_id);
             return Err(FleetError::invalid("snapshot_id", problem));
@@ -137,9 +140,17 @@ impl Orchestrator {
         };
         // What is remembered of its earlier life is not its state any more.
         self.house().forget(&request.session);
+        let before = self.house().memos.load(&request.session);
         let memo = Memo { without_checkpoint: !request.checkpoint, ..Memo::default() };
         self.house().memos.save(&request.session, &memo)?;
-        self.create_from(again, manifest.snapshot_id.clone()).await
+        let made = self.create_from(again, manifest.snapshot_id.clone()).await;
+        let still = self.books().read(|tables| tables.sessions.get(&request.session).map(|row| row.phase));
+        if made.is_err() && still.is_some_and(ended) {
+            // Refused: what is known of its end stays.
+            self.house().forget(&request.session);
+            self.house().memos.save(&request.session, &before)?;
+        }
+        made
     }
 
     fn owner_of(&self, session: &SessionId) -> Option<String> {

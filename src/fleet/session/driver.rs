@@ -156,7 +156,8 @@ impl Driver {
         }
         let order = self.start_order();
         self.order_all(&look.simulators, QUICK, |_| order.clone()).await?;
-        if let Some(trainer) = look.trainer.as_ref().filter(|_| look.row.phase == Phase::Paused) {
+        // Also where the session was not paused as a whole: a trainer that runs takes it for nothing new.
+        if let Some(trainer) = &look.trainer {
             self.order(trainer, order, QUICK).await?;
         }
         if look.row.phase != Phase::Running {
@@ -174,7 +175,15 @@ impl Driver {
         if let Some(trainer) = &look.trainer {
             self.order(trainer, Ask::Pause(ext::Pause {}), QUICK).await?;
         }
-        self.order_all(&look.simulators, QUICK, |_| Ask::Pause(ext::Pause {})).await?;
+        if let Err(error) = self.order_all(&look.simulators, QUICK, |_| Ask::Pause(ext::Pause {})).await {
+            // Not half: what stands already goes on.
+            let order = self.start_order();
+            if let Some(trainer) = &look.trainer {
+                drop(self.order(trainer, order.clone(), QUICK).await);
+            }
+            drop(self.order_all(&look.simulators, QUICK, |_| order.clone()).await);
+            return Err(error);
+        }
         self.live.edit(|memo| memo.settled = Phase::Paused.into());
         self.keep();
         self.advance(look.row.phase, Phase::Paused, "paused").await

@@ -13,7 +13,7 @@ use crate::fleet::event::EventKind;
 use crate::fleet::ids::InstanceId;
 use crate::fleet::ledger::Command;
 use crate::fleet::link::Ask;
-use crate::fleet::rows::Phase;
+use crate::fleet::rows::{Phase, ended};
 use crate::fleet::snapshot::manifest::Manifest;
 use crate::proto::neuro::ext;
 
@@ -59,6 +59,8 @@ impl Driver {
         self.live.edit(|memo| {
             memo.set_up(trainer.instance, trainer.fence);
             (memo.trained, memo.run) = (true, run);
+            // It was about the first run: later snapshots are later work.
+            memo.without_checkpoint = false;
             memo.training_end = None;
         });
         self.keep();
@@ -118,15 +120,19 @@ impl Driver {
         self.close(phase, reason).await.map(|_| ())
     }
 
-    /// Asks the trainer to stop and to keep what it has; then the session ends. What was learned can be asked for.
+    /// Asks the trainer to stop and to keep what it has; then the session ends. What was learned can be asked for. A
+    /// training that waits, starts or recovers has what its last trainer kept.
     pub(super) async fn stop_training(&self, save: bool) -> Result<String, FleetError> {
-        let look = self.look_settled()?;
-        let Some(trainer) = look.trainer.as_ref() else {
+        let look = self.look()?.ok_or_else(|| FleetError::not_found("session", &self.live.id))?;
+        if !look.row.mode.trains() || ended(look.row.phase) {
             return Err(FleetError::Precondition(format!("session {} trains nothing", look.row.id)));
-        };
-        let stop = Ask::Stop(ext::Stop { cleanup: !save, grace_ms: 2000 });
-        let answer = self.order(trainer, stop, SAVING).await?;
-        let kept = answer.get("checkpoint_uri").cloned().unwrap_or_else(|| self.kept(&look));
+        }
+        let mut kept = self.kept(&look);
+        if let Some(trainer) = look.trainer.as_ref().filter(|_| look.settled()) {
+            let stop = Ask::Stop(ext::Stop { cleanup: !save, grace_ms: 2000 });
+            let answer = self.order(trainer, stop, SAVING).await?;
+            kept = answer.get("checkpoint_uri").cloned().unwrap_or_else(|| self.kept(&look));
+        }
         let end = ext::TrainingEnd {
             error: "stopped on request".to_owned(),
             checkpoint_uri: kept.clone(),

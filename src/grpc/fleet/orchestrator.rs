@@ -1,5 +1,6 @@
 //! `neuro.NeuroOrchestratorService`: sessions in three modes, as the published client asks for them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tonic::{Request, Response, Status};
@@ -7,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::call::{CALL_LIMIT, Call, invalid, session_id};
 use super::show;
 use super::{Edge, snapshots, status};
+use crate::fleet::access::Identity;
 use crate::fleet::request::{CreateSession, RestoreSnapshot, SaveSnapshot};
 use crate::fleet::spec::Mode;
 use crate::fleet::view::SessionView;
@@ -39,6 +41,27 @@ fn agrees(sent: i32, mode: Mode) -> Result<(), Status> {
 }
 
 impl Edge {
+    /// The pools, with the names of the caller's own sessions only.
+    fn pools(&self, caller: &Identity, simulators: bool, trainers: bool) -> ResourcePoolStatusResponse {
+        let mut shown = show::pools(&self.orchestrator.pools(), simulators, trainers);
+        let own: BTreeSet<String> = self.orchestrator.books().read(|tables| {
+            let rows = tables.sessions.values().filter(|row| caller.sees(&row.owner));
+            rows.map(|row| row.id.to_string()).collect()
+        });
+        for one in shown.isaac_pool.iter_mut().flat_map(|pool| &mut pool.instances) {
+            if !own.contains(&one.session_id) {
+                one.session_id.clear();
+                one.paired_with.clear();
+            }
+        }
+        for one in shown.training_pool.iter_mut().flat_map(|pool| &mut pool.instances) {
+            if !own.contains(&one.session_id) {
+                one.session_id.clear();
+            }
+        }
+        shown
+    }
+
     /// Makes, finds or upgrades a session for a caller.
     pub(super) async fn create(
         &self,
@@ -192,12 +215,12 @@ impl NeuroOrchestratorService for Edge {
         if self.orchestrator.session(&session).is_ok() {
             self.session_of(&call, &asked.session_id)?;
         }
-        self.may_restore(&call, &asked)?;
         let work = self.orchestrator.restore_snapshot(RestoreSnapshot {
             session: session.clone(),
             snapshot_id: asked.snapshot_id,
             path: asked.nucleus_snapshot_path,
             checkpoint: asked.restore_checkpoint,
+            caller: call.identity.clone(),
         });
         let view = call.within(SNAPSHOT_LIMIT, &format!("restoring session {session}"), work).await?;
         Ok(Response::new(RestoreSessionSnapshotResponse {
@@ -247,10 +270,10 @@ impl NeuroOrchestratorService for Edge {
         &self,
         request: Request<ResourcePoolStatusRequest>,
     ) -> Result<Response<ResourcePoolStatusResponse>, Status> {
-        Call::of_client(&request)?;
+        let call = Call::of_client(&request)?;
         let asked = request.into_inner();
-        let pools = self.orchestrator.pools();
-        Ok(Response::new(show::pools(&pools, asked.include_isaac_pool, asked.include_training_pool)))
+        let shown = self.pools(&call.identity, asked.include_isaac_pool, asked.include_training_pool);
+        Ok(Response::new(shown))
     }
 
     /// Clients take any answer for health, so a fleet that is not well gives none.
@@ -258,14 +281,14 @@ impl NeuroOrchestratorService for Edge {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        Call::of(&request)?;
+        let call = Call::of(&request)?;
         let health = self.well()?;
         let detailed = request.get_ref().detailed;
         Ok(Response::new(HealthCheckResponse {
             healthy: true,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             active_sessions: show::narrow(health.active_sessions),
-            resource_status: detailed.then(|| show::pools(&self.orchestrator.pools(), true, true)),
+            resource_status: detailed.then(|| self.pools(&call.identity, true, true)),
         }))
     }
 }

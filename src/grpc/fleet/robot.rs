@@ -115,7 +115,7 @@ impl Drive {
             }
             None => Who::named(self.call.identity.owner.as_deref().unwrap_or("grpc")),
         };
-        let work = controls.robot(session, None, who);
+        let work = controls.robot_watched(session, None, who);
         self.call.within(CALL_LIMIT, &format!("opening a stream to session {session}"), work).await
     }
 }
@@ -135,6 +135,7 @@ async fn give(robot: &RobotStream, session: &SessionId, action: RobotAction) -> 
         values: command.values,
     };
     let commands = action.joint_commands.into_iter().map(group).collect();
+    robot.want();
     robot.send(ToRobot::JointCommand { commands }).await.map_err(|error| status::of(&of_wire(error)))
 }
 

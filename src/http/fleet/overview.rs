@@ -167,10 +167,21 @@ async fn tell(mut socket: WebSocket, state: &FleetState, caller: &Identity) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told: Option<Picture> = None;
-    let (mut heard, mut spoke) = (Instant::now(), Instant::now());
+    // On a timer of their own: a page says nothing but pongs, however much it is told.
+    let mut pings = interval(PING_AFTER);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = Instant::now();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
+            _ = pings.tick() => {
+                let ping = Message::Ping(bytes::Bytes::new());
+                let sent = timeout(SEND_TIME, socket.send(ping)).await;
+                if heard.elapsed() > SILENCE || !matches!(sent, Ok(Ok(()))) {
+                    return;
+                }
+                continue;
+            }
             said = socket.recv() => match said {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {
@@ -184,18 +195,12 @@ async fn tell(mut socket: WebSocket, state: &FleetState, caller: &Identity) {
             None => ("all", picture.clone()),
             Some(told) => ("changes", told.changes(&picture)),
         };
-        let message = if told.is_none() || !news.is_empty() {
-            let text = serde_json::to_string(&Told { r#type: kind, picture: &news }).unwrap_or_default();
-            Message::Text(text.into())
-        } else if spoke.elapsed() > PING_AFTER {
-            Message::Ping(bytes::Bytes::new())
-        } else {
+        if told.is_some() && news.is_empty() {
             continue;
-        };
+        }
+        let text = serde_json::to_string(&Told { r#type: kind, picture: &news }).unwrap_or_default();
         told = Some(picture);
-        spoke = Instant::now();
-        let sent = timeout(SEND_TIME, socket.send(message)).await;
-        if heard.elapsed() > SILENCE || !matches!(sent, Ok(Ok(()))) {
+        if !matches!(timeout(SEND_TIME, socket.send(Message::Text(text.into()))).await, Ok(Ok(()))) {
             return;
         }
     }

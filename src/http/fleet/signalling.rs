@@ -61,7 +61,7 @@ async fn browser(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Response {
-    enter(upgrade, &relay, &session, Side::Browser, presented(asked.token, &headers), &extensions)
+    enter(upgrade, &relay, &session, Side::Browser, presented(asked.token, &headers), (&extensions, &headers))
 }
 
 async fn simulator(
@@ -72,7 +72,14 @@ async fn simulator(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Response {
-    enter(upgrade, &relay, &session, Side::Simulator, presented(asked.token, &headers), &extensions)
+    enter(
+        upgrade,
+        &relay,
+        &session,
+        Side::Simulator,
+        presented(asked.token, &headers),
+        (&extensions, &headers),
+    )
 }
 
 fn enter(
@@ -81,11 +88,15 @@ fn enter(
     session: &str,
     side: Side,
     token: Option<String>,
-    extensions: &Extensions,
+    (extensions, headers): (&Extensions, &HeaderMap),
 ) -> Response {
     let join = || -> Result<(SessionId, Peer), FleetError> {
         let session: SessionId = session.parse()?;
-        admit(&relay.controls, &session, token.as_deref(), peer(extensions))?;
+        let who = admit(&relay.controls, &session, token.as_deref(), peer(extensions), headers)?;
+        if side == Side::Simulator && !who.may_drive {
+            let message = "this token is for watching: it cannot take the simulator's place";
+            return Err(FleetError::Denied(message.to_owned()));
+        }
         let peer = relay.signalling.join(&session, side)?;
         Ok((session, peer))
     };

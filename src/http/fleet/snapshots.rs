@@ -114,6 +114,6 @@ pub async fn restore(
         Err(error) => return Err(error.into()),
     }
     let Restore { snapshot_id, path, checkpoint } = body;
-    let request = RestoreSnapshot { session: id, snapshot_id, path, checkpoint };
+    let request = RestoreSnapshot { session: id, snapshot_id, path, checkpoint, caller: identity };
     answer(Session::from(&state.orchestrator.restore_snapshot(request).await?))
 }

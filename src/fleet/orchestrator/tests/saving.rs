@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Home, manual, train_request, until};
+use crate::fleet::access::Identity;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::SessionId;
 use crate::fleet::request::{RestoreSnapshot, SaveSnapshot, SceneChange};
@@ -25,6 +26,7 @@ fn restore(session: &SessionId, id: &str) -> RestoreSnapshot {
         snapshot_id: id.to_owned(),
         path: String::new(),
         checkpoint: true,
+        caller: Identity::anyone(),
     }
 }
 

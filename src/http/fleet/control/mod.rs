@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -58,7 +58,7 @@ async fn control(
         let instance: Option<InstanceId> =
             if asked.instance.is_empty() { None } else { Some(asked.instance.parse()?) };
         let token = presented(asked.token, &headers);
-        let who = admit(&controls, &session, token.as_deref(), peer(&extensions))?;
+        let who = admit(&controls, &session, token.as_deref(), peer(&extensions), &headers)?;
         let view = matches!(asked.view.as_str(), "1" | "true");
         controls.robot(&session, instance, if view { who.watching() } else { who }).await
     };
@@ -93,14 +93,27 @@ pub fn admit(
     session: &SessionId,
     token: Option<&str>,
     peer: Option<IpAddr>,
+    headers: &HeaderMap,
 ) -> Result<Who, FleetError> {
     match token {
         Some(token) => controls.verify(token, session).map(|claims| Who::with_token(&claims, token)),
-        None if controls.open_on_loopback() && peer.is_some_and(|peer| peer.is_loopback()) => {
+        None if controls.open_on_loopback()
+            && peer.is_some_and(|peer| peer.is_loopback())
+            && own_page(headers) =>
+        {
             Ok(Who::named(NOBODY))
         }
         None => Err(FleetError::Unauthenticated("control token: it is missing: ?token=TOKEN".to_owned())),
     }
+}
+
+/// Whether the request is no page's, or of a page that this server gave out: a browser on this machine also shows
+/// pages of others.
+fn own_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(origin) = text(header::ORIGIN) else { return true };
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    text(header::HOST) == Some(host)
 }
 
 /// The address that a request came from, where the listener says.
