@@ -1,8 +1,10 @@
 //! The orchestrator's orders, as they come over the stream, carried out as REST's are.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use prost::Message;
+use tokio::time::sleep;
 
 use super::error::SimulatorError;
 use super::handle::Simulator;
@@ -13,12 +15,16 @@ use crate::instance::contract::{
 use crate::proto::neuro::common;
 use crate::proto::neuro::ext::{self, order::O};
 
+/// How long the last answer gets to leave, before the stream ends with whoever holds it.
+const FAREWELL: Duration = Duration::from_millis(200);
+
 /// Carries out orders until the orchestrator says to end; answers why.
 pub async fn obey(simulator: &Simulator, attachment: &mut Attachment) -> String {
     while let Some(order) = attachment.orders.recv().await {
         let (id, fence) = (order.order_id, order.fence);
         if let Some(O::Terminate(ext::Terminate { reason })) = &order.o {
             attachment.voice.answer(id, Ok(HashMap::new())).await;
+            sleep(FAREWELL).await;
             return reason.clone();
         }
         let outcome = carry_out(simulator, order).await;
