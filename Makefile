@@ -22,7 +22,7 @@ build:           ## the release binary, target/release/neuro
 	cargo build --release --locked
 
 test:            ## every test that needs nothing but Rust
-	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked; else cargo test --locked; fi
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --no-fail-fast; else cargo test --locked --no-fail-fast; fi
 
 lint:            ## formatting, clippy with the project's table, licences and unused dependencies
 	cargo fmt --check

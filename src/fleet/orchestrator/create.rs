@@ -93,11 +93,8 @@ impl Orchestrator {
         if let Some(row) = upgraded
             && let Some(live) = self.house().live(&request.id)
         {
-            let memo = live.edit(|memo| {
-                memo.manual_hash = row.request_hash.to_vec();
-                memo.clone()
-            });
-            self.house().memos.save(&request.id, &memo)?;
+            live.edit(|memo| memo.manual_hash = row.request_hash.to_vec());
+            self.house().memos.keep(&live)?;
         }
         Ok(false)
     }

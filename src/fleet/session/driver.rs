@@ -10,7 +10,6 @@ use tracing::{debug, warn};
 use super::house::{House, now_ms};
 use super::live::Live;
 use super::look::Look;
-use super::memo::Memo;
 use super::orders::QUICK;
 use super::wish::Wish;
 use crate::fleet::error::FleetError;
@@ -100,8 +99,7 @@ impl Driver {
 
     /// Saves the memo; a disk that refuses costs a second loading after a restart, no more.
     pub(super) fn keep(&self) {
-        let memo = self.live.memo(Memo::clone);
-        if let Err(error) = self.house.memos.save(&self.live.id, &memo) {
+        if let Err(error) = self.house.memos.keep(&self.live) {
             warn!(session = %self.live.id, %error, "its memo was not written");
         }
     }

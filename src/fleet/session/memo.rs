@@ -4,8 +4,11 @@
 //! It is written after the fact and is not part of the books: losing one costs a member a second loading, no more.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use prost::Message;
+
+use super::live::Live;
 
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{Fence, InstanceId, SessionId};
@@ -85,9 +88,11 @@ impl Memo {
 }
 
 /// The folder of memos.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Memos {
     folder: PathBuf,
+    /// A session's driver and a caller that upgrades it may save at once: one writes after the other.
+    writing: Mutex<()>,
 }
 
 impl Memos {
@@ -97,7 +102,7 @@ impl Memos {
     /// `Internal` when it cannot be made.
     pub fn open(folder: PathBuf) -> Result<Self, FleetError> {
         std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
-        Ok(Self { folder })
+        Ok(Self { folder, writing: Mutex::default() })
     }
 
     /// A session's; an empty one when none was kept or it cannot be read.
@@ -114,6 +119,20 @@ impl Memos {
     /// # Errors
     /// `Internal` when the disk refuses.
     pub fn save(&self, session: &SessionId, memo: &Memo) -> Result<(), FleetError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace(session, memo)
+    }
+
+    /// Replaces a session's by what is in memory of it when its turn to write comes.
+    ///
+    /// # Errors
+    /// `Internal` when the disk refuses.
+    pub fn keep(&self, live: &Live) -> Result<(), FleetError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace(&live.id, &live.memo(Memo::clone))
+    }
+
+    fn replace(&self, session: &SessionId, memo: &Memo) -> Result<(), FleetError> {
         let path = self.path(session);
         let partial = self.folder.join(format!("{session}.partial"));
         std::fs::write(&partial, memo.encode_to_vec()).map_err(|error| failed(&partial, &error))?;
@@ -155,6 +174,25 @@ mod tests {
         assert_eq!(memos.load(&session), Memo::default());
         memos.forget(&session);
         memos.forget(&session);
+    }
+
+    #[test]
+    fn savers_at_once_do_not_disturb_each_other_and_the_last_edit_is_what_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let memos = Memos::open(folder.path().join("sessions")).unwrap();
+        let (wishes, _heard) = tokio::sync::mpsc::channel(1);
+        let live = Live::new("s-1".parse().unwrap(), 0, false, Memo::default(), wishes);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        live.edit(|memo| memo.run += 1);
+                        memos.keep(&live).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(memos.load(&live.id).run, 200);
     }
 
     #[test]
