@@ -13,6 +13,7 @@
 pub mod access;
 pub mod backend;
 pub mod books;
+pub mod clock;
 pub mod control;
 pub mod error;
 pub mod event;
@@ -31,6 +32,7 @@ pub mod sink;
 pub mod snapshot;
 pub mod spec;
 pub mod store;
+pub mod url;
 pub mod validate;
 pub mod view;
 

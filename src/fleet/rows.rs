@@ -117,6 +117,14 @@ pub struct InstanceRow {
     pub registered_ms: i64,
 }
 
+impl InstanceRow {
+    /// Whether it could be given away at once.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.condition == Condition::Present && self.holder.is_none() && self.drain_until_ms.is_none()
+    }
+}
+
 /// A session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionRow {

@@ -17,8 +17,9 @@ use super::seat::{Seat, Who, key_of};
 use super::secret::secret;
 use super::stream::{Connection, RobotStream, over};
 use super::token::{Claims, TokenKey};
-use super::wheel::{Need, Wheel, locked, now_ms};
+use super::wheel::{Need, Wheel, locked};
 use crate::fleet::books::Books;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::link::Links;
@@ -26,6 +27,7 @@ use crate::fleet::request::{ControlHandle, TakeControl};
 use crate::fleet::rows::{ControlRow, ended};
 use crate::fleet::settings;
 use crate::fleet::spec::{Mode, SessionSpec};
+use crate::fleet::url::websocket;
 use crate::proto::neuro::ext::{self, Controller};
 
 /// Requests that wait for a keeper.
@@ -85,7 +87,7 @@ impl Controls {
             key,
             settings: options.settings,
             demonstrations: options.demonstrations,
-            ws_url: ws_url(&options.http_url),
+            ws_url: websocket(&options.http_url),
             policy: options.policy,
             http: reqwest::Client::new(),
             remote: Mutex::new(BTreeMap::new()),
@@ -365,13 +367,4 @@ async fn ask(wheel: &Wheel, ask: Ask) -> Result<(), FleetError> {
 
 fn now_s() -> f64 {
     now_ms() as f64 / 1e3
-}
-
-fn ws_url(http_url: &str) -> String {
-    let url = http_url.trim_end_matches('/');
-    match url.split_once("://") {
-        Some(("https", rest)) => format!("wss://{rest}"),
-        Some((_, rest)) => format!("ws://{rest}"),
-        None => format!("ws://{url}"),
-    }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
-use super::wheel::now_ms;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::instance::demonstration::{Line, Meta};
 

@@ -187,13 +187,6 @@ pub enum Command {
     AddSnapshot(SnapshotRow),
     /// A demonstration was written (and its event).
     AddDemonstration(DemonstrationRow),
-    /// Sessions that a restart starts from there instead.
-    SetRestore {
-        /// Which.
-        session: SessionId,
-        /// A snapshot id; empty for none.
-        snapshot: String,
-    },
     /// Sessions that ended before then go, with their logs. Snapshots and demonstrations stay.
     Prune {
         /// Unix ms.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::Orchestrator;
 use super::keeper::Busy;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::ledger::Command;
 use crate::fleet::link::Ask;
 use crate::fleet::rows::{InstanceRow, Phase, Role, SessionRow, ended};
-use crate::fleet::session::house::now_ms;
 use crate::fleet::session::look::{human_drives, settled};
 use crate::fleet::spec::Mode;
 use crate::proto::neuro::ext;

@@ -8,11 +8,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::{Orchestrator, WeakOrchestrator};
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::SessionId;
 use crate::fleet::ledger::Command;
 use crate::fleet::rows::{Phase, Role, SessionRow};
-use crate::fleet::session::house::{now_ms, seconds};
+use crate::fleet::session::house::seconds;
 use crate::fleet::spec::{Mode, Priority};
 
 /// Between two rounds.

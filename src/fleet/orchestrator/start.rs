@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -98,26 +97,6 @@ impl Orchestrator {
         self.house().end_drivers().await;
         self.controls().shutdown().await;
         self.books().close().await;
-    }
-
-    /// Drains the fleet, waits for its sessions (at most `deadline`; those that train are saved and queued again), ends
-    /// the instances that the pools started, then [`shutdown`](Self::shutdown).
-    ///
-    /// # Errors
-    /// When the books do not take it.
-    pub async fn drain_and_stop(&self, deadline: Duration) -> Result<(), FleetError> {
-        self.drain(None, deadline, false).await?;
-        let until = tokio::time::Instant::now() + deadline + Duration::from_secs(90);
-        let held = || {
-            self.books()
-                .read(|tables| tables.instances.values().filter(|instance| instance.holder.is_some()).count())
-        };
-        while held() > 0 && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        self.inner.pools.end_all().await;
-        self.shutdown().await;
-        Ok(())
     }
 }
 

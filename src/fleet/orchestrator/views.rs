@@ -1,13 +1,14 @@
 //! What the edges show: rows joined with what instances last said.
 
 use super::{FleetHealth, Orchestrator};
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::ledger::Tables;
 use crate::fleet::request::SessionFilter;
 use crate::fleet::rows::{InstanceRow, Role, SessionRow, ended};
-use crate::fleet::session::house::now_ms;
 use crate::fleet::session::look::decode_spec;
+use crate::fleet::url::websocket;
 use crate::fleet::view::{InstanceView, PoolView, SessionPage, SessionView};
 use crate::proto::neuro::ext::Controller;
 
@@ -176,14 +177,6 @@ impl Orchestrator {
 fn members(tables: &Tables, session: &SessionId) -> Vec<InstanceRow> {
     let ids: Vec<InstanceId> = tables.members(session).iter().map(|member| member.instance).collect();
     ids.iter().filter_map(|id| tables.instances.get(id).cloned()).collect()
-}
-
-fn websocket(http: &str) -> String {
-    match http.split_once("://") {
-        Some(("https", rest)) => format!("wss://{rest}"),
-        Some((_, rest)) => format!("ws://{rest}"),
-        None => format!("ws://{http}"),
-    }
 }
 
 fn page_start(token: &str) -> Result<Option<(i64, String)>, FleetError> {

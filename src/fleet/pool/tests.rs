@@ -74,7 +74,7 @@ fn attach_all(house: &House) -> JoinHandle<()> {
 }
 
 fn idle(house: &House) -> usize {
-    house.books.read(|tables| tables.instances.values().filter(|row| plan::is_idle(row)).count())
+    house.books.read(|tables| tables.instances.values().filter(|row| row.is_idle()).count())
 }
 
 async fn until(what: &str, mut so: impl FnMut() -> bool) {

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::call::{CALL_LIMIT, Call, count, invalid, optional};
 use super::{Edge, show, status};
 use crate::fleet::Fence;
+use crate::fleet::clock::now_ms;
 use crate::fleet::event;
 use crate::fleet::request::{ControlHandle, SessionFilter, TakeControl};
 use crate::fleet::rows::Phase;
@@ -40,11 +41,6 @@ fn phases(numbers: &[i32]) -> Result<Vec<Phase>, Status> {
         })
     };
     numbers.iter().map(known).collect()
-}
-
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Edge {
