@@ -5,7 +5,7 @@
 //! same file without the moments.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,9 @@ pub struct Counters {
     pub rewards: Vec<f64>,
     /// Whether each of the last episodes reached its goal, newest last.
     pub successes: Vec<bool>,
+    /// Demonstrations by the update before which they came in.
+    #[serde(default)]
+    pub demonstrations: BTreeMap<String, u64>,
 }
 
 /// A state to go on from.

@@ -31,8 +31,10 @@ pub struct Hyper {
     pub value_coef: f64,
     /// Longest gradient.
     pub max_grad_norm: f64,
-    /// Weight of demonstrations at the beginning; falls to 0.
+    /// Weight of a demonstration when it comes in.
     pub imitation: f64,
+    /// What is left of that weight after an update; 1 for all of it, for ever.
+    pub imitation_decay: f64,
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
     /// Of everything random.
@@ -68,6 +70,7 @@ impl Default for Hyper {
             value_coef: 0.5,
             max_grad_norm: 0.5,
             imitation: 0.5,
+            imitation_decay: 0.95,
             hidden: vec![64, 64],
             seed: 1,
             total_steps: 0,
@@ -84,7 +87,7 @@ impl Default for Hyper {
 /// Name, other names for it, and how it is read.
 type Entry = (&'static str, &'static [&'static str], fn(&mut Hyper, &str) -> Result<(), String>);
 
-const ENTRIES: [Entry; 22] = [
+const ENTRIES: [Entry; 23] = [
     ("learning_rate", &["lr"], |h, t| real(t, 0.0, 1.0).map(|v| h.learning_rate = v)),
     ("gamma", &[], |h, t| real(t, 0.0, 1.0).map(|v| h.gamma = v)),
     ("gae_lambda", &[], |h, t| real(t, 0.0, 1.0).map(|v| h.gae_lambda = v)),
@@ -97,6 +100,7 @@ const ENTRIES: [Entry; 22] = [
     ("value_coef", &["vf_coef"], |h, t| real(t, 0.0, 100.0).map(|v| h.value_coef = v)),
     ("max_grad_norm", &[], |h, t| real(t, 1e-6, 1e6).map(|v| h.max_grad_norm = v)),
     ("imitation", &[], |h, t| real(t, 0.0, 1_000.0).map(|v| h.imitation = v)),
+    ("imitation_decay", &[], |h, t| real(t, 0.0, 1.0).map(|v| h.imitation_decay = v)),
     ("hidden", &[], |h, t| hidden(t).map(|v| h.hidden = v)),
     ("seed", &[], |h, t| whole(t, 0, u64::MAX).map(|v| h.seed = v)),
     ("total_steps", &["total_timesteps"], |h, t| whole(t, 0, 1 << 60).map(|v| h.total_steps = v)),

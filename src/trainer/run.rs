@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::adam::Adam;
 use super::checkpoint::{Checkpoint, Counters, Written, snapshot_path};
-use super::demonstrations::Library;
+use super::demonstrations::{Learnt, LeftOut, Library};
 use super::environments::{Environments, Event, News as Word};
 use super::error::TrainerError;
 use super::loss::{Batch, Scratch, Shown, Weights, losses};
@@ -277,7 +277,9 @@ impl Training {
         let mut order: Vec<usize> = (0..rows).collect();
         let size =
             if hyper.batch_size > 0 { hyper.batch_size } else { rows.div_ceil(hyper.minibatches) }.max(1);
-        let imitation = if self.library.is_empty() { 0.0 } else { hyper.imitation * remaining };
+        let updates = self.state.counters.updates;
+        let lesson = self.library.lesson(updates, hyper.imitation_decay);
+        let imitation = hyper.imitation * lesson.weight();
         let weights =
             Weights { clip: hyper.clip, value: hyper.value_coef, entropy: hyper.entropy, imitation };
         let learning_rate = hyper.learning_rate * remaining;
@@ -287,7 +289,8 @@ impl Training {
             for rows in order.chunks(size) {
                 let Checkpoint { agent, adam, random, .. } = &mut self.state;
                 batch.pick(rows, agent.shape.observation, agent.action_size(), &mut part);
-                self.library.sample(if imitation > 0.0 { rows.len() } else { 0 }, agent, random, &mut shown);
+                let wanted = if imitation > 0.0 { rows.len() } else { 0 };
+                self.library.sample(&lesson, wanted, agent, random, &mut shown);
                 self.figures.losses =
                     losses(agent, &part, &shown, &weights, &mut self.scratch, &mut self.gradient);
                 adam.step(&mut agent.parameters, &self.gradient, learning_rate, hyper.max_grad_norm);
@@ -304,6 +307,7 @@ impl Training {
         }
         self.state.counters.updates += 1;
         self.figures.learning_rate = learning_rate;
+        self.figures.imitation = imitation;
         self.figures.update_ms = began.elapsed().as_secs_f64() * 1e3;
         Ok(())
     }
@@ -376,12 +380,27 @@ impl Training {
     }
 
     fn learn(&mut self, uri: &str) -> Result<usize, TrainerError> {
-        let learnt = self.library.learn(uri, &self.state.agent);
+        let Checkpoint { agent, counters, .. } = &mut self.state;
+        // One that a run before this one began with goes on fading.
+        let since = counters.demonstrations.get(uri).map_or(counters.updates, |since| *since);
+        let learnt = self.library.learn(uri, agent, since);
         match &learnt {
-            Ok(rows) => tracing::info!(uri, rows, "learns from a demonstration"),
+            Ok(Learnt { rows, left_out: None }) => {
+                tracing::info!(uri, rows, "learns from a demonstration");
+            }
+            Ok(Learnt { rows, left_out: Some(LeftOut { steps, first }) }) => {
+                tracing::warn!(
+                    uri,
+                    rows,
+                    steps,
+                    "learns from a demonstration, steps of which are left out: {first}"
+                );
+            }
             Err(error) => tracing::warn!("not learnt from: {error}"),
         }
-        learnt
+        let learnt = learnt?;
+        counters.demonstrations.insert(uri.to_owned(), since);
+        Ok(learnt.rows)
     }
 
     fn folder(&self) -> Option<PathBuf> {
