@@ -23,7 +23,9 @@ use super::player::{BRISK, Player};
 use super::policy::Agent;
 use super::random::Random;
 use super::report::{Figures, RECENT};
+use super::scale::Scale;
 use super::thread::{Command, News};
+use crate::instance::step::Stepped;
 use crate::proto::neuro::ext;
 
 /// How a run ends without an error.
@@ -63,11 +65,14 @@ async fn carry_out(
         Met::Task(shape, environment) => (shape, environment),
         Met::Stopped => return Ok(None),
     };
+    plan.hyper = plan.hyper.suited_to(&shape.action);
     let state = plan.resume.take().unwrap_or_else(|| {
         let mut random = Random::new(plan.hyper.seed);
         let agent = Agent::new(shape, &mut random);
         let adam = Adam::new(agent.parameters.len());
-        Checkpoint { agent, adam, random, counters: Counters::default(), environment: environment.clone() }
+        let scale = plan.hyper.normalise.then(|| Scale::new(agent.shape.observation));
+        let (counters, environment) = (Counters::default(), environment.clone());
+        Checkpoint { agent, adam, random, counters, environment, scale }
     });
     tracing::info!(
         environment,
@@ -224,7 +229,7 @@ impl Training {
         }
     }
 
-    fn take(&mut self, Event { index, news, took }: Event) {
+    fn take(&mut self, Event { index, mut news, took }: Event) {
         let Self { players, environments, state, traces, .. } = self;
         let Some(player) = players.get_mut(index) else { return };
         let size = state.agent.shape.observation;
@@ -246,6 +251,12 @@ impl Training {
             return;
         }
         self.last_heard = Instant::now();
+        if let Some(scale) = &mut state.scale
+            && let Word::Began(observation) | Word::Stepped(Stepped { observation, .. }) = &mut news
+        {
+            scale.see(observation);
+            scale.apply(observation);
+        }
         let stepped = match news {
             Word::Began(observation) => return player.begin(observation, took),
             Word::Stepped(stepped) => stepped,
@@ -287,10 +298,16 @@ impl Training {
         for _ in 0..hyper.epochs {
             self.state.random.shuffle(&mut order);
             for rows in order.chunks(size) {
-                let Checkpoint { agent, adam, random, .. } = &mut self.state;
+                let Checkpoint { agent, adam, random, scale, .. } = &mut self.state;
                 batch.pick(rows, agent.shape.observation, agent.action_size(), &mut part);
                 let wanted = if imitation > 0.0 { rows.len() } else { 0 };
                 self.library.sample(&lesson, wanted, agent, random, &mut shown);
+                if let Some(scale) = scale {
+                    shown
+                        .observations
+                        .chunks_exact_mut(agent.shape.observation)
+                        .for_each(|row| scale.apply(row));
+                }
                 self.figures.losses =
                     losses(agent, &part, &shown, &weights, &mut self.scratch, &mut self.gradient);
                 adam.step(&mut agent.parameters, &self.gradient, learning_rate, hyper.max_grad_norm);

@@ -14,7 +14,9 @@ use super::{Checkpoint, Hyper, News, Plan, Run, TrainerError, start};
 use crate::instance::contract::Step;
 use crate::instance::demonstration::Line;
 use crate::instance::step::cart::{Cart, Knobs, serve};
-use crate::instance::step::{StepClient, StepServer};
+use crate::instance::step::{
+    ActionSpace, Answer, Begun, Handler, Info, Request, Spec, StepClient, StepServer, Stepped,
+};
 use crate::proto::neuro::ext;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -352,6 +354,64 @@ async fn a_pause_before_the_first_simulator_answers_is_kept_and_costs_no_patienc
     assert!(progress(&mut news).await.steps >= 64);
 }
 
+/// A dot on a line that is to go to a mark, which it is shown in units that hardly differ.
+struct Dot {
+    at: f64,
+    mark: f64,
+    steps: u32,
+}
+
+impl Dot {
+    fn seen(&self) -> Vec<f64> {
+        vec![self.at, 50.0 + 0.02 * self.mark]
+    }
+}
+
+impl Handler for Dot {
+    async fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Reset { seed } => {
+                let mark = 2.0 * super::random::Random::new(seed.unwrap_or(0)).uniform() - 1.0;
+                *self = Self { at: 0.0, mark, steps: 0 };
+                Answer::Begun(Begun { observation: self.seen(), info: Info::default() })
+            }
+            Request::Step { action, timestamp } => {
+                self.at += 0.1 * action.first().copied().unwrap_or(0.0);
+                self.steps += 1;
+                let done = self.steps >= 25;
+                let (reward, info) =
+                    (-(self.at - self.mark).abs(), Info { truncated: done, ..Info::default() });
+                Answer::Stepped(Stepped { observation: self.seen(), reward, done, info, timestamp })
+            }
+            Request::Spec => Answer::Spec(Spec {
+                environment: "dot".to_owned(),
+                observation_size: 2,
+                action: ActionSpace::Continuous { continuous: 1, low: -1.0, high: 1.0 },
+                max_episode_steps: 25,
+            }),
+            Request::Close => Answer::Closed { status: "ok" },
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_learns_to_go_to_a_mark_whose_place_shows_in_the_fourth_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut carts = Carts { servers: Vec::new(), knobs: Vec::new() };
+    for _ in 0..2 {
+        let dot = Dot { at: 0.0, mark: 0.0, steps: 0 };
+        carts.servers.push(StepServer::bind("tcp://127.0.0.1:0", dot).await.unwrap());
+    }
+    let mut plan = carts.plan(&[("total_steps", "40000"), ("horizon", "256")]);
+    plan.checkpoints = Some(folder.path().to_owned());
+    let (_run, mut news) = begin(plan);
+    let end = end(&mut news).await;
+    // Standing still earns -12.5 on average, going there at full speed -1.8.
+    assert!(end.success && end.final_reward > -5.0, "{end:?}");
+    let kept = Checkpoint::find(folder.path()).unwrap().unwrap();
+    assert!(kept.scale.is_some(), "the model is of no use without it");
+}
+
 #[tokio::test]
 async fn without_any_environment_it_ends_with_a_sentence() {
     let nobody = "tcp://127.0.0.1:1".to_owned();
@@ -396,8 +456,14 @@ async fn a_checkpoint_of_another_task_is_refused() {
     let agent = super::policy::Agent::new(shape, &mut random);
     let adam = super::adam::Adam::new(agent.parameters.len());
     let mut plan = carts.plan(&[]);
-    plan.resume =
-        Some(Checkpoint { agent, adam, random, counters: Default::default(), environment: String::new() });
+    plan.resume = Some(Checkpoint {
+        agent,
+        adam,
+        random,
+        counters: Default::default(),
+        environment: String::new(),
+        scale: None,
+    });
     let (_run, mut news) = begin(plan);
     let end = end(&mut news).await;
     assert!(end.error.contains("4 numbers") && end.error.contains("the checkpoint's are 9"), "{end:?}");
