@@ -250,6 +250,7 @@ fn progress_line(progress: &ext::Progress) -> String {
         "away": metric("environments_away"),
         "by_hand": metric("environments_by_hand"),
         "imitation_loss": rounded(metric("imitation_loss"), 4),
+        "imitation_weight": rounded(metric("imitation_weight"), 4),
     })
     .to_string()
 }
