@@ -187,6 +187,8 @@ pub enum Command {
     AddSnapshot(SnapshotRow),
     /// A demonstration was written (and its event).
     AddDemonstration(DemonstrationRow),
+    /// Demonstrations whose files are gone, by id.
+    ForgetDemonstrations(Vec<String>),
     /// Sessions that a restart starts from there instead.
     SetRestore {
         /// Which.
@@ -339,6 +341,8 @@ pub enum Change {
     Snapshot(SnapshotRow),
     /// A demonstration.
     Demonstration(DemonstrationRow),
+    /// A demonstration whose files are gone: its id.
+    DemonstrationGone(String),
 }
 
 /// Settings of the books.
