@@ -71,7 +71,7 @@ async fn cleaning_up_removes_checkpoints_and_leaves_those_that_an_end_of_trainin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_is_forgotten_takes_its_checkpoints_along_and_leaves_its_snapshots_and_demonstrations()
 {
-    let mut home = Home::with(1, 1, |settings| settings.sessions.keep_ended_s = 0.1).await;
+    let home = Home::with(1, 1, |settings| settings.sessions.keep_ended_s = 0.1).await;
     let id = home.fleet.create(train_request("s-1", 1)).await.unwrap().row.id;
     let save =
         SaveSnapshot { session: id.clone(), base_path: String::new(), checkpoint: true, metadata: [].into() };
