@@ -166,6 +166,7 @@ fn hello(args: &TrainerArgs) -> ext::Hello {
         role: ext::Role::Trainer.into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels: labels.into_iter().collect(),
+        memory_mb: process::machine_memory_mb().unwrap_or(0),
         ..Default::default()
     }
 }

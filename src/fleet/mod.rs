@@ -20,6 +20,7 @@ pub mod event;
 pub mod gpu;
 pub mod ids;
 pub mod ledger;
+pub mod leftovers;
 pub mod link;
 pub mod orchestrator;
 pub mod pool;

@@ -197,3 +197,39 @@ async fn a_lease_outlives_the_orchestrator_and_its_person_comes_back() {
     assert!(driving, "nobody drives after the restart");
     hear(&mut page, "robot_state").await;
 }
+
+/// A browser offers a connection, before or after the simulator is there, and hears what the simulator says to that.
+async fn offer_is_answered(fleet: &Fleet, session: &str) {
+    let token = token(session, |_| {});
+    let url = format!("ws://{}/api/webrtc/signaling/frontend/{session}?token={token}", fleet.http);
+    let (mut page, _) = connect_async(url).await.unwrap();
+    say(&mut page, json!({"type": "offer", "sessionId": session, "sdp": "v=0\r\n"})).await;
+    let answer = hear(&mut page, "error").await;
+    assert_eq!((answer["sessionId"].as_str(), answer["code"].as_str()), (Some(session), Some("no_webrtc")));
+    let sentence = answer["message"].as_str().unwrap();
+    let picture = sentence.split(' ').find(|word| word.starts_with("http://")).expect("an address");
+    assert!(picture.ends_with(&format!("/stream/{session}")), "{sentence}");
+    let pictures = reqwest::get(picture).await.unwrap();
+    let kind = pictures.headers()["content-type"].to_str().unwrap();
+    assert!(kind.starts_with("multipart/x-mixed-replace"), "{kind}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browsers_offer_reaches_a_simulator_that_a_pool_started_and_its_answer_comes_back() {
+    let fleet = fleet();
+    let session = session(&mut fleet.clients().await).await;
+    offer_is_answered(&fleet, &session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulator_of_a_pool_relays_signalling_where_keys_are_asked_for_too() {
+    let key = "[[access.key]]\nowner = \"ada\"\nkey = \"key-of-ada\"\nrole = \"user\"\n";
+    let fleet = Fleet::start(&format!("{SIMULATORS}[control]\nsecret = \"{SECRET}\"\n{key}"));
+    let mut clients = fleet.clients().await;
+    let session_id = fresh_id();
+    let create = CreateSessionRequest { session_id: session_id.clone(), mode: 1, ..Default::default() };
+    let mut create = tonic::Request::new(create);
+    create.metadata_mut().insert("x-api-key", "key-of-ada".parse().unwrap());
+    clients.neuro.create_session(create).await.unwrap();
+    offer_is_answered(&fleet, &session_id).await;
+}

@@ -28,6 +28,7 @@ use crate::fleet::rows::{ControlRow, ended};
 use crate::fleet::settings;
 use crate::fleet::spec::{Mode, SessionSpec};
 use crate::fleet::url::websocket;
+use crate::fleet::validate;
 use crate::proto::neuro::ext::{self, Controller};
 
 /// Requests that wait for a keeper.
@@ -115,10 +116,7 @@ impl Controls {
     /// `NotFound`; `Invalid` without a user; `Precondition` while another person drives (unless forced), in a mode or
     /// phase without driving; `Unavailable` when the simulator does not answer.
     pub async fn take(&self, request: TakeControl) -> Result<ext::ControlLease, FleetError> {
-        if request.user.is_empty() || request.user.len() > 256 {
-            let problem = format!("has {} bytes, expected 1 to 256", request.user.len());
-            return Err(FleetError::invalid("user", problem));
-        }
+        validate::options::user(&request.user)?;
         let wheel = self.wheel(&request.session, request.instance)?;
         let (reply, answer) = oneshot::channel();
         let take = TakeSeat {

@@ -35,6 +35,7 @@ const FINISH_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Recording {
     id: String,
     session: SessionId,
+    owner: String,
     instance: InstanceId,
     shutter: Shutter,
     stop: Option<oneshot::Sender<()>>,
@@ -88,6 +89,7 @@ impl Recording {
         Self {
             id,
             session: wheel.session.clone(),
+            owner: place.owner.clone(),
             instance: robot.id,
             shutter,
             stop: Some(stop),
@@ -149,7 +151,8 @@ impl Recording {
             uri: format!("file://{}", finished.folder.display()),
             sha256: finished.meta.steps_sha256,
         };
-        let row = DemonstrationRow { session: self.session.clone(), demonstration };
+        let (session, owner) = (self.session.clone(), self.owner.clone());
+        let row = DemonstrationRow { session, owner, demonstration };
         if let Err(error) = house.books.apply(Command::AddDemonstration(row)).await {
             tracing::warn!(session = %self.session, demonstration = self.id, "not in the books: {error}");
         }

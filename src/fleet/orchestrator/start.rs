@@ -11,6 +11,7 @@ use crate::fleet::books::Books;
 use crate::fleet::control::{ControlOptions, Controls};
 use crate::fleet::error::FleetError;
 use crate::fleet::ledger::{Command, LedgerOptions, Notice};
+use crate::fleet::leftovers;
 use crate::fleet::link::Links;
 use crate::fleet::pool::{Launch, Pools};
 use crate::fleet::rows::Quota;
@@ -31,6 +32,7 @@ impl Orchestrator {
         let begun = tokio::time::Instant::now();
         let (books, notices) = open_books(&options).await?;
         let settings = &options.settings;
+        sweep(&options).await;
         let (links, reports) = Links::new(books.clone(), settings.leases.clone());
         apply_quotas(&books, settings).await?;
         let controls = Controls::start(
@@ -51,6 +53,7 @@ impl Orchestrator {
         let launch = Launch {
             binary,
             orchestrator_url: options.grpc_url.clone(),
+            http_url: options.http_url.clone(),
             data: options.folder(&PathBuf::new(), ""),
             key_file: options.key_file.clone(),
         };
@@ -97,6 +100,18 @@ impl Orchestrator {
         self.house().end_drivers().await;
         self.controls().shutdown().await;
         self.books().close().await;
+    }
+}
+
+/// Nothing of this orchestrator writes yet.
+async fn sweep(options: &OrchestratorOptions) {
+    let storage = &options.settings.storage;
+    let snapshots = options.folder(&storage.snapshots, "snapshots");
+    let demonstrations = options.folder(&storage.demonstrations, "demonstrations");
+    match tokio::task::spawn_blocking(move || leftovers::sweep(&snapshots, &demonstrations)).await {
+        Ok(0) => {}
+        Ok(swept) => info!(swept, "removed what was half written when the last orchestrator ended"),
+        Err(error) => warn!(%error, "half-written folders stay"),
     }
 }
 

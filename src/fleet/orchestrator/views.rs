@@ -1,6 +1,7 @@
 //! What the edges show: rows joined with what instances last said.
 
 use super::{FleetHealth, Orchestrator};
+use crate::fleet::access::Identity;
 use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
@@ -26,6 +27,19 @@ impl Orchestrator {
         self.peek(session)
     }
 
+    /// As [`session`](Self::session), for a caller: one of somebody else's is not there, and idles on.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn session_for(&self, caller: &Identity, session: &SessionId) -> Result<SessionView, FleetError> {
+        let view = self.peek(session)?;
+        if !caller.sees(&view.row.owner) {
+            return Err(FleetError::not_found("session", session));
+        }
+        self.live(session)?;
+        Ok(view)
+    }
+
     /// As [`session`](Self::session), without keeping it from idling: for pages that look at everything.
     ///
     /// # Errors
@@ -39,13 +53,21 @@ impl Orchestrator {
     ///
     /// # Errors
     /// `NotFound`.
-    pub fn session_of_training(&self, training_id: &str) -> Result<SessionView, FleetError> {
+    pub fn session_of_training(
+        &self,
+        caller: &Identity,
+        training_id: &str,
+    ) -> Result<SessionView, FleetError> {
+        let unknown = || FleetError::not_found("training", training_id);
         let found = self.books().read(|tables| {
             let mut rows = tables.sessions.values();
             rows.find(|row| !training_id.is_empty() && row.training_id == training_id)
                 .map(|row| row.id.clone())
         });
-        self.session(&found.ok_or_else(|| FleetError::not_found("training", training_id))?)
+        self.session_for(caller, &found.ok_or_else(unknown)?).map_err(|error| match error {
+            FleetError::NotFound { .. } => unknown(),
+            error => error,
+        })
     }
 
     /// One page of sessions, newest first.

@@ -21,9 +21,6 @@ use crate::proto::neuro::ext::{
     WatchSessionRequest,
 };
 
-/// Longest name of a person.
-const LONGEST_USER: usize = 128;
-
 type EventStream = BoxStream<'static, Result<SessionEvent, Status>>;
 
 fn fence(number: i64) -> Result<Fence, Status> {
@@ -121,10 +118,6 @@ impl SessionService for Edge {
         let asked = request.into_inner();
         let ttl = ttl(asked.ttl_ms)?;
         let instance = optional(&asked.instance_id)?;
-        if asked.user.len() > LONGEST_USER || asked.user.chars().any(char::is_control) {
-            let problem = format!("is longer than {LONGEST_USER} bytes or holds control characters");
-            return Err(invalid("user", problem));
-        }
         let session = self.session_of(&call, &asked.session_id)?.row.id;
         let own = call.identity.owner.clone().filter(|_| asked.user.is_empty());
         let work = self.orchestrator.take_control(TakeControl {
