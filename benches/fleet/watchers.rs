@@ -145,7 +145,9 @@ pub async fn run(folder: &Path, crowd: Crowd) {
     super::percentiles(&format!("{what}: commit (its caller's side)"), commits);
     super::percentiles(&format!("{what}: an event at one watcher"), each);
     super::percentiles(&format!("{what}: an event at the last watcher"), last);
-    println!("{what}: the slowest of all {slowest:.2?}; {cpu:.1} ms on a processor an event, clients included");
+    println!(
+        "{what}: the slowest of all {slowest:.2?}; {cpu:.1} ms on a processor an event, clients included"
+    );
     watchers.shutdown().await;
     stop.send_replace(true);
     drop(channels);

@@ -112,7 +112,8 @@ async fn run(task: &Task) -> Report {
         let shared = shared_id(round);
         let other = task.client + 1 == CLIENTS;
         let scene = other.then(|| GrpcSceneConfig { environment: "reach".into(), ..Default::default() });
-        let create = CreateSessionRequest { session_id: shared.clone(), scene_config: scene, ..Default::default() };
+        let create =
+            CreateSessionRequest { session_id: shared.clone(), scene_config: scene, ..Default::default() };
         match clients.neuro.create_session(create).await {
             Ok(made) => {
                 report.shared.insert(shared.clone(), made.into_inner().instance_id);
@@ -206,7 +207,8 @@ async fn simulator(mut clients: Clients, id: String, name: String, folder: PathB
             loads.push((order.fence, load.session_id.clone()));
         }
         let result = OrderResult { order_id: order.order_id, ok: true, ..Default::default() };
-        if order.order_id > 0 && messages.send(InstanceMessage { m: Some(M::Result(result)) }).await.is_err() {
+        if order.order_id > 0 && messages.send(InstanceMessage { m: Some(M::Result(result)) }).await.is_err()
+        {
             return loads;
         }
     }
@@ -256,10 +258,14 @@ async fn four_processes_race_and_no_simulator_is_ever_shared() {
     let folder = tempfile::tempdir().unwrap();
     let mut clients = fleet.clients().await;
     let ids: Vec<String> = (0..SIMULATORS).map(|_| fresh_id()).collect();
-    let simulators: Vec<_> = ids.iter().enumerate().map(|(number, id)| {
-        let name = format!("isaac-sim-{number}");
-        tokio::spawn(simulator(clients.clone(), id.clone(), name, folder.path().to_owned()))
-    }).collect();
+    let simulators: Vec<_> = ids
+        .iter()
+        .enumerate()
+        .map(|(number, id)| {
+            let name = format!("isaac-sim-{number}");
+            tokio::spawn(simulator(clients.clone(), id.clone(), name, folder.path().to_owned()))
+        })
+        .collect();
     let reports = race(&fleet, folder.path()).await;
 
     let mut expected: BTreeSet<String> = (0..ROUNDS).map(shared_id).collect();
@@ -279,7 +285,11 @@ async fn four_processes_race_and_no_simulator_is_ever_shared() {
     }
     for (client, report) in reports.iter().enumerate() {
         for (session, instance) in report.own.iter().chain(&report.shared) {
-            assert_eq!(grants.get(session), Some(instance), "client {client} was shown another for {session}");
+            assert_eq!(
+                grants.get(session),
+                Some(instance),
+                "client {client} was shown another for {session}"
+            );
         }
     }
     let shown: usize = reports.iter().map(|report| report.shared.len()).sum();
@@ -288,8 +298,12 @@ async fn four_processes_race_and_no_simulator_is_ever_shared() {
 
     let ask = ResourcePoolStatusRequest { include_isaac_pool: true, include_training_pool: false };
     let pool = clients.neuro.get_resource_pool_status(ask).await.unwrap().into_inner().isaac_pool.unwrap();
-    let idle: BTreeSet<&str> =
-        pool.instances.iter().filter(|one| one.status == "idle").map(|one| one.instance_id.as_str()).collect();
+    let idle: BTreeSet<&str> = pool
+        .instances
+        .iter()
+        .filter(|one| one.status == "idle")
+        .map(|one| one.instance_id.as_str())
+        .collect();
     assert!(ids.iter().all(|id| idle.contains(id.as_str())), "something leaked: {pool:?}");
 
     drop((clients, fleet));

@@ -7,11 +7,7 @@ use crate::fleet::error::FleetError;
 use crate::telemetry::fleet::OrderOutcome;
 
 /// The outcome of an order that took so long of its `limit`.
-pub(super) fn outcome(
-    answer: &Result<Answer, FleetError>,
-    took: Duration,
-    limit: Duration,
-) -> OrderOutcome {
+pub(super) fn outcome(answer: &Result<Answer, FleetError>, took: Duration, limit: Duration) -> OrderOutcome {
     match answer {
         Ok(_) => OrderOutcome::Ok,
         Err(FleetError::Stale { .. }) => OrderOutcome::Stale,
