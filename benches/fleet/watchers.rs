@@ -80,7 +80,8 @@ fn heard(now: &Now, watcher: usize, seq: i64) {
 /// Times `crowd.events` events of a session that waits in the queue.
 pub async fn run(folder: &Path, crowd: Crowd) {
     let data = folder.join(format!("watched-{}-{}", crowd.inside, crowd.streams));
-    let settings = FleetSettings::default();
+    // No pools: a pool of processes would start this very program, again and again.
+    let settings = FleetSettings { pool: Vec::new(), ..FleetSettings::default() };
     let access = Access::from_settings(&settings.access);
     let orchestrator =
         Orchestrator::open(OrchestratorOptions { settings, data, ..OrchestratorOptions::default() })

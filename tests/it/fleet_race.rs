@@ -18,8 +18,8 @@ use neuro::proto::neuro::orchestrator::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use tonic::transport::Endpoint;
-use tonic::{Code, Request};
 
 use crate::fleet_grpc::harness::{Clients, Fleet, NOBODY, fresh_id};
 
