@@ -19,6 +19,9 @@ use neuro::proto::neuro::ext::{Progress, WatchSessionRequest, session_event::Kin
 use tokio::sync::{Notify, watch};
 use tonic::transport::Endpoint;
 
+/// A pool with nothing in it: the usual ones would start this very program as simulators, which would do so too.
+const NOBODY: &str = "[[pool]]\nname = \"nobody\"\nrole = \"simulator\"\nbackend = \"static\"\n\
+    instances = [\"http://127.0.0.1:9\"]\n";
 /// HTTP/2 connections that the streams share.
 const CONNECTIONS: usize = 4;
 
@@ -80,8 +83,7 @@ fn heard(now: &Now, watcher: usize, seq: i64) {
 /// Times `crowd.events` events of a session that waits in the queue.
 pub async fn run(folder: &Path, crowd: Crowd) {
     let data = folder.join(format!("watched-{}-{}", crowd.inside, crowd.streams));
-    // No pools: a pool of processes would start this very program, again and again.
-    let settings = FleetSettings { pool: Vec::new(), ..FleetSettings::default() };
+    let settings = FleetSettings::parse(Path::new("fleet.toml"), NOBODY).unwrap();
     let access = Access::from_settings(&settings.access);
     let orchestrator =
         Orchestrator::open(OrchestratorOptions { settings, data, ..OrchestratorOptions::default() })
