@@ -24,7 +24,7 @@ use tonic::transport::Endpoint;
 use crate::fleet_grpc::harness::{Clients, Fleet, NOBODY, fresh_id};
 
 const CLIENTS: usize = 4;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 40;
 const SIMULATORS: usize = 3;
 /// What a client process is told: see [`Task`].
 const TASK: &str = "FLEET_RACE_TASK";
@@ -295,6 +295,7 @@ async fn four_processes_race_and_no_simulator_is_ever_shared() {
     let shown: usize = reports.iter().map(|report| report.shared.len()).sum();
     let turned_away: usize = reports.iter().map(|report| report.turned_away).sum();
     assert_eq!(shown + turned_away, CLIENTS * ROUNDS);
+    assert!(shown > 0 && turned_away >= ROUNDS, "{shown} shown, {turned_away} turned away: that was no race");
 
     let ask = ResourcePoolStatusRequest { include_isaac_pool: true, include_training_pool: false };
     let pool = clients.neuro.get_resource_pool_status(ask).await.unwrap().into_inner().isaac_pool.unwrap();
