@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{SinkExt, StreamExt};
 use hmac::{Hmac, Mac};
-use neuro::proto::neuro::ext::{ReleaseControlRequest, TakeControlRequest};
+use neuro::proto::neuro::ext::{ReleaseControlRequest, TakeControlRequest, WatchSessionRequest};
 use neuro::proto::neuro::orchestrator::{CreateSessionRequest, StartSimulationRequest, StopSessionRequest};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -232,4 +232,71 @@ async fn a_simulator_of_a_pool_relays_signalling_where_keys_are_asked_for_too() 
     create.metadata_mut().insert("x-api-key", "key-of-ada".parse().unwrap());
     clients.neuro.create_session(create).await.unwrap();
     offer_is_answered(&fleet, &session_id).await;
+}
+
+/// One series of the metrics page; 0 for one that is not there.
+async fn scrape(fleet: &Fleet, series: &str) -> f64 {
+    let page = reqwest::get(format!("http://{}/metrics", fleet.http)).await.unwrap().text().await.unwrap();
+    let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or(0.0)
+}
+
+/// Scrapes until a series has this value.
+async fn counted(fleet: &Fleet, series: &str, wanted: f64) {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let value = scrape(fleet, series).await;
+        if value == wanted {
+            return;
+        }
+        assert!(Instant::now() < end, "{series} is {value}, expected {wanted}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_commands_steps_and_watchers_are_counted_while_a_person_drives() {
+    let fleet = fleet();
+    let mut clients = fleet.clients().await;
+    let session_id = session(&mut clients).await;
+    let order = |name: &str| format!("neuro_fleet_orders_total{{order=\"{name}\",outcome=\"ok\"}}");
+    counted(&fleet, &order("load"), 1.0).await;
+    counted(&fleet, &order("start"), 1.0).await;
+    counted(&fleet, "neuro_fleet_watchers", 0.0).await;
+    let watch = WatchSessionRequest { session_id: session_id.clone(), resume_after: 0 };
+    let mut events = clients.sessions.watch_session(watch).await.unwrap().into_inner();
+    events.message().await.unwrap().unwrap();
+    assert_eq!(scrape(&fleet, "neuro_fleet_watchers").await, 1.0, "a watch is counted once");
+
+    let take = TakeControlRequest {
+        session_id: session_id.clone(),
+        user: "anna".into(),
+        ttl_ms: 20_000,
+        record: true,
+        ..Default::default()
+    };
+    let lease = clients.sessions.take_control(take).await.unwrap().into_inner();
+    let mut page = open(&fleet, &session_id, &lease.token).await;
+    assert_eq!(hear(&mut page, "connected").await["driving"], true);
+    // Slower than the limit of commands a second: each of them goes out.
+    for _ in 0..10 {
+        say(&mut page, json!({"type": "robot_control", "velocity": {"x": 0.1, "y": 0.0}})).await;
+        hear(&mut page, "step").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let commands = |outcome: &str| format!("neuro_fleet_control_commands_total{{outcome=\"{outcome}\"}}");
+    counted(&fleet, &commands("forwarded"), 10.0).await;
+    let steps = scrape(&fleet, "neuro_fleet_demonstration_steps_total").await;
+    assert!(steps >= 1.0, "steps are counted as they are recorded, not at the end");
+
+    let mut other = open(&fleet, &session_id, &token(&session_id, |body| body["sub"] = "bert".into())).await;
+    assert_eq!(hear(&mut other, "connected").await["driving"], false);
+    say(&mut other, json!({"type": "robot_control", "velocity": {"x": -1.0, "y": 0.0}})).await;
+    counted(&fleet, &commands("refused"), 1.0).await;
+
+    let stop = StopSessionRequest { session_id, cleanup: true };
+    clients.neuro.stop_session(stop).await.unwrap();
+    while let Ok(Some(_)) = events.message().await {}
+    counted(&fleet, &order("stop"), 1.0).await;
+    counted(&fleet, "neuro_fleet_watchers", 0.0).await;
 }

@@ -23,7 +23,6 @@ use crate::fleet::rows::DemonstrationRow;
 use crate::instance::contract::FromRobot;
 use crate::instance::demonstration::{Line, Meta};
 use crate::proto::neuro::ext;
-use crate::telemetry;
 
 /// Steps between the robot and the disk.
 const QUEUE: usize = 256;
@@ -140,7 +139,6 @@ impl Recording {
         if let Some(trouble) = &finished.trouble {
             note(house, &self.session, self.instance, &format!("recording ended early: {trouble}")).await;
         }
-        telemetry::fleet::demonstrated(finished.meta.steps.into());
         let demonstration = ext::Demonstration {
             id: self.id.clone(),
             instance_id: self.instance.to_string(),

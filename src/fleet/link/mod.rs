@@ -12,6 +12,7 @@ mod outbox;
 mod pending;
 pub mod registry;
 pub mod rest;
+mod tally;
 #[cfg(test)]
 pub(in crate::fleet) mod tests;
 
