@@ -1,9 +1,12 @@
 //! What allocating costs, with the disk synced at every commit.
 //!
 //! `cargo bench --bench fleet` prints the latency of one warm grant, grants a second of 64 callers at once, the queue
-//! under a thousand sessions, and how soon books of a thousand sessions are open again. `BENCH_DIR` names the folder of
-//! the file: its disk is what is measured.
+//! under a thousand sessions, how soon books of a thousand sessions are open again, and how soon ten thousand watchers of
+//! one session have an event. `BENCH_DIR` names the folder of the file: its disk is what is measured.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+#[path = "fleet/watchers.rs"]
+mod watchers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,7 @@ use neuro::fleet::spec::{Gang, Mode, Priority};
 use neuro::fleet::store::SqliteStore;
 use neuro::proto::neuro::ext::{Progress, session_event::Kind};
 use tokio::sync::mpsc;
+use watchers::Crowd;
 
 /// Callers at once.
 const CALLERS: usize = 64;
@@ -27,14 +31,19 @@ struct Size {
     grouped: Duration,
     sessions: usize,
     events: usize,
+    crowds: [Crowd; 3],
 }
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--test");
     let size = if quick {
-        Size { single: 5, grouped: Duration::from_millis(50), sessions: 20, events: 5 }
+        let crowd = |inside, streams| Crowd { inside, streams, events: 2 };
+        let crowds = [crowd(100, 0), crowd(90, 10), crowd(0, 20)];
+        Size { single: 5, grouped: Duration::from_millis(50), sessions: 20, events: 5, crowds }
     } else {
-        Size { single: 1000, grouped: Duration::from_secs(5), sessions: 1000, events: 100 }
+        let crowd = |inside, streams| Crowd { inside, streams, events: 100 };
+        let crowds = [crowd(10_000, 0), crowd(9000, 1000), crowd(0, 10_000)];
+        Size { single: 1000, grouped: Duration::from_secs(5), sessions: 1000, events: 100, crowds }
     };
     let folder = std::env::var_os("BENCH_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
@@ -46,6 +55,11 @@ fn main() {
         grouped(&folder.path().join("grouped.db"), size.grouped).await;
         reopen(&folder.path().join("reopen.db"), &size).await;
     });
+    // As `neuro orchestrate` runs.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    for crowd in size.crowds {
+        runtime.block_on(watchers::run(folder.path(), crowd));
+    }
 }
 
 fn open(path: &Path) -> (Books, mpsc::Receiver<Notice>) {

@@ -27,8 +27,8 @@ use crate::instance::step::StepServer;
 use crate::proto::neuro::ext;
 use crate::render::builtin::Builtin;
 use crate::scene::shelf::Shelf;
-use crate::simulator::{Camera, Simulator, Steps, join, obey};
-use crate::telemetry::logs;
+use crate::simulator::{Camera, Relay, Simulator, Steps, join, obey};
+use crate::telemetry::{logs, process};
 
 /// The session of a simulator that runs alone.
 const LOCAL: &str = "local";
@@ -83,7 +83,8 @@ pub struct SimulateArgs {
     /// End after so many seconds without an orchestrator.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     orphan_s: u64,
-    /// Join this WebRTC signalling relay as the simulator; `{session}` stands for the session's id.
+    /// Join this WebRTC signalling relay as the simulator, with the key if one is given; `{session}` stands for the
+    /// session's id.
     #[arg(long, value_name = "URL")]
     signalling: Option<String>,
     #[command(flatten)]
@@ -148,7 +149,8 @@ async fn serve(args: &SimulateArgs) -> Outcome {
     say(&format!("neuro simulate steps on {}", addresses.zmq_endpoint))?;
 
     if let Some(relay) = &args.signalling {
-        let answering = join(simulator.clone(), relay.clone(), addresses.stream_url.clone());
+        let relay = Relay { url: relay.clone(), key: key(args)? };
+        let answering = join(simulator.clone(), relay, addresses.stream_url.clone());
         drop(tokio::spawn(answering));
     }
     let attached = async {
@@ -216,16 +218,20 @@ async fn follow(
     Ok(())
 }
 
+/// What opens the orchestrator's doors, if they are locked.
+fn key(args: &SimulateArgs) -> Result<Option<String>, Failure> {
+    let Some(path) = &args.key_file else { return Ok(None) };
+    let doing = format!("--key-file {}", path.display());
+    let key = std::fs::read_to_string(path).or_exit_with(Exit::Usage, doing)?;
+    Ok(Some(key.trim().to_owned()))
+}
+
 fn attached(
     args: &SimulateArgs,
     url: &str,
     simulator: &Simulator,
     addresses: &Arc<Addresses>,
 ) -> Result<Attachment, Failure> {
-    let key = args.key_file.as_ref().map(|path| {
-        let doing = format!("--key-file {}", path.display());
-        std::fs::read_to_string(path).or_exit_with(Exit::Usage, doing)
-    });
     let hello = ext::Hello {
         instance_id: addresses.instance_id.clone(),
         name: addresses.name.clone(),
@@ -236,6 +242,7 @@ fn attached(
         rest_url: addresses.rest_url.clone(),
         stream_url: addresses.stream_url.clone(),
         labels: addresses.labels.clone().into_iter().collect(),
+        memory_mb: process::machine_memory_mb().unwrap_or(0),
         ..ext::Hello::default()
     };
     let (simulator, addresses) = (simulator.clone(), Arc::clone(addresses));
@@ -254,7 +261,7 @@ fn attached(
     };
     let options = AttachOptions {
         orchestrator: url.to_owned(),
-        key: key.transpose()?.map(|key| key.trim().to_owned()),
+        key: key(args)?,
         ca_pem: None,
         hello,
         pulse: Arc::new(pulse),

@@ -166,6 +166,7 @@ fn hello(args: &TrainerArgs) -> ext::Hello {
         role: ext::Role::Trainer.into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels: labels.into_iter().collect(),
+        memory_mb: process::machine_memory_mb().unwrap_or(0),
         ..Default::default()
     }
 }
@@ -250,6 +251,7 @@ fn progress_line(progress: &ext::Progress) -> String {
         "away": metric("environments_away"),
         "by_hand": metric("environments_by_hand"),
         "imitation_loss": rounded(metric("imitation_loss"), 4),
+        "imitation_weight": rounded(metric("imitation_weight"), 4),
     })
     .to_string()
 }

@@ -1,12 +1,12 @@
 //! The books, kept by one named thread that owns the ledger and the store. Whatever commands wait are carried out
 //! together and made durable with one sync of the disk; only then does anybody hear of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::error::FleetError;
 use super::event::EventKind;
@@ -14,6 +14,7 @@ use super::ids::SessionId;
 use super::ledger::{Change, Command, Ledger, LedgerOptions, Notice, Outcome, Tables};
 use super::rows::EventRow;
 use super::store::{Log, Store};
+use crate::fleet::clock::now_ms;
 use crate::proto::neuro::ext::LogGap;
 
 /// Commands that wait for the writer at most; senders beyond that wait.
@@ -46,7 +47,6 @@ pub struct Books {
 struct Shared {
     committed: RwLock<Tables>,
     log: Mutex<Box<dyn Log>>,
-    watchers: Mutex<BTreeMap<SessionId, watch::Sender<i64>>>,
     trouble: Mutex<Option<FleetError>>,
 }
 
@@ -54,12 +54,6 @@ impl fmt::Debug for Books {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Books").finish_non_exhaustive()
     }
-}
-
-/// Now, Unix ms.
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Books {
@@ -76,7 +70,6 @@ impl Books {
         let shared = Arc::new(Shared {
             committed: RwLock::new(ledger.tables().clone()),
             log: Mutex::new(store.log()?),
-            watchers: Mutex::new(BTreeMap::new()),
             trouble: Mutex::new(None),
         });
         let (sender, orders) = mpsc::channel(WAITING);
@@ -155,14 +148,6 @@ impl Books {
             events.insert(0, gap);
         }
         Ok(events)
-    }
-
-    /// Wakes when the session's log grows: holds the number of its last event.
-    #[must_use]
-    pub fn subscribe(&self, session: &SessionId) -> watch::Receiver<i64> {
-        let mut watchers = self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = self.read(|tables| tables.sessions.get(session).map_or(0, |row| row.last_seq));
-        watchers.entry(session.clone()).or_insert_with(|| watch::Sender::new(last)).subscribe()
     }
 }
 
@@ -247,30 +232,7 @@ impl Writer {
             let mut tables = self.shared.committed.write().unwrap_or_else(PoisonError::into_inner);
             changes.iter().for_each(|change| tables.apply(change));
         }
-        self.wake(changes);
         Ok(())
-    }
-
-    /// Wakes who watches a log that grew.
-    fn wake(&self, changes: &[Change]) {
-        let mut watchers = self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        if watchers.is_empty() {
-            return;
-        }
-        for change in changes {
-            match change {
-                Change::Event(row) => {
-                    if let Some(sender) = watchers.get(&row.session) {
-                        sender.send_replace(row.seq);
-                        if sender.is_closed() {
-                            watchers.remove(&row.session);
-                        }
-                    }
-                }
-                Change::SessionGone(id) => drop(watchers.remove(id)),
-                _ => {}
-            }
-        }
     }
 
     /// Hands notices over as far as there is room.

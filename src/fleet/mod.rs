@@ -13,12 +13,14 @@
 pub mod access;
 pub mod backend;
 pub mod books;
+pub mod clock;
 pub mod control;
 pub mod error;
 pub mod event;
 pub mod gpu;
 pub mod ids;
 pub mod ledger;
+pub mod leftovers;
 pub mod link;
 pub mod orchestrator;
 pub mod pool;
@@ -31,6 +33,7 @@ pub mod sink;
 pub mod snapshot;
 pub mod spec;
 pub mod store;
+pub mod url;
 pub mod validate;
 pub mod view;
 

@@ -1,6 +1,7 @@
 //! The rows of the store: what a restart finds again. Everything else (heartbeats, pictures, open streams) lives in memory.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::event::EventKind;
 use super::ids::{Fence, InstanceId, SessionId};
@@ -117,6 +118,14 @@ pub struct InstanceRow {
     pub registered_ms: i64,
 }
 
+impl InstanceRow {
+    /// Whether it could be given away at once.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.condition == Condition::Present && self.holder.is_none() && self.drain_until_ms.is_none()
+    }
+}
+
 /// A session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionRow {
@@ -229,6 +238,23 @@ pub struct SnapshotRow {
 pub struct DemonstrationRow {
     /// Of which session.
     pub session: SessionId,
+    /// Whose session it was: another owner's session of the same id has nothing to do with it.
+    pub owner: String,
     /// As it goes over the wire; `uri` names its folder.
     pub demonstration: ext::Demonstration,
+}
+
+impl DemonstrationRow {
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        let uri = &self.demonstration.uri;
+        Path::new(uri.strip_prefix("file://").unwrap_or(uri))
+    }
+
+    /// Whether its files are still there: people may delete what they do not want.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.folder().join("meta.json").is_file()
+    }
 }

@@ -62,10 +62,16 @@ impl Arm {
         Self { base, positions: READY_RAD, velocities: [0.0; JOINTS], gripper: 0.0, goal: None }
     }
 
+    /// `base_from_hand`.
+    #[must_use]
+    pub fn hand_in_base(&self) -> Pose {
+        hand(&self.positions)
+    }
+
     /// `world_from_hand`.
     #[must_use]
     pub fn hand(&self) -> Pose {
-        self.base.compose(&hand(&self.positions))
+        self.base.compose(&self.hand_in_base())
     }
 
     /// Takes up a command; the one before is forgotten.

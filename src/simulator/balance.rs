@@ -235,6 +235,10 @@ impl World for Balance {
         self.arm.hand()
     }
 
+    fn hand(&self) -> (Pose, f64) {
+        (self.arm.hand_in_base(), self.arm.gripper)
+    }
+
     fn place(&mut self, position_m: DVec3) {
         self.arm.base.translation_m = position_m;
     }

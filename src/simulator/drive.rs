@@ -371,6 +371,10 @@ impl World for Drive {
         self.base.pose()
     }
 
+    fn hand(&self) -> (Pose, f64) {
+        (self.base.pose(), 0.0)
+    }
+
     fn place(&mut self, position_m: DVec3) {
         (self.base.x_m, self.base.y_m, self.base.reached) = (position_m.x, position_m.y, 0);
         let here = position_m.truncate();

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
-use super::{Phase, Simulator, SimulatorError};
-use crate::instance::contract::{Load, Scene, ScenePatch, SetController, Start, ToRobot, Velocity};
+use super::{Phase, Said, Simulator, SimulatorError};
+use crate::instance::contract::{
+    FromRobot, Load, Scene, ScenePatch, SetController, Start, Step, ToRobot, Velocity,
+};
 use crate::scene::shelf::Shelf;
 
 fn simulator() -> Simulator {
@@ -97,4 +99,37 @@ async fn simulated_time_follows_the_scale_and_stands_while_paused() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     simulator.pause("a", 1).await.unwrap();
     assert_eq!(simulator.vitals().borrow().sim_ns, then);
+}
+
+/// The steps that a watcher hears of while the robot is driven like this.
+async fn driven(velocity: Velocity) -> Vec<Step> {
+    let simulator = simulator();
+    simulator.load("a", under(1)).await.unwrap();
+    simulator.run("a", Start { fence: 1, ..Start::default() }).await.unwrap();
+    let human = SetController { fence: 1, controller: "human".into(), user: "ada".into() };
+    simulator.drive("a", human).await.unwrap();
+    let mut said = simulator.listen();
+    simulator.command("a", 1, ToRobot::RobotControl { velocity }).await.unwrap();
+    let mut steps = Vec::new();
+    while steps.len() < 5 {
+        let message = tokio::time::timeout(Duration::from_secs(5), said.recv()).await.unwrap().unwrap();
+        if let Said::Robot(FromRobot::Step(step)) = message.said {
+            steps.push(step);
+        }
+    }
+    steps
+}
+
+#[tokio::test]
+async fn what_a_person_does_is_told_step_by_step_on_the_rail_and_off_it() {
+    let pushed = driven(Velocity { x: 0.5, ..Velocity::default() }).await;
+    assert!(pushed.iter().all(|step| step.action == [1.0] && step.controller == "human"), "{pushed:?}");
+    let lifted = driven(Velocity { z: 0.1, ..Velocity::default() }).await;
+    for step in &lifted {
+        let [x, y, z, roll, pitch, yaw, gripper] = step.action[..] else { panic!("{step:?}") };
+        // 0.1 m/s for a fiftieth of a second, upwards.
+        assert!((z - 0.002).abs() < 2e-4, "{step:?}");
+        assert!([x, y, roll, pitch, yaw].iter().all(|other| other.abs() < 2e-4), "{step:?}");
+        assert_eq!((gripper, step.controller.as_str()), (0.0, "human"));
+    }
 }

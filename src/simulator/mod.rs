@@ -39,7 +39,7 @@ pub use error::SimulatorError;
 pub use handle::{Client, Simulator};
 pub use orders::obey;
 pub use session::{COMMAND_HOLD, Controller, Phase};
-pub use signalling::join;
+pub use signalling::{Relay, join};
 pub use sketch::{Recording, Scenery, Sketch, Thing};
 pub use steps::Steps;
 pub use world::STEP_S;

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use glam::EulerRot;
+
 use super::command::Command;
 use super::error::SimulatorError;
 use super::surroundings::Surroundings;
 use super::world::{Outcome, STEP_S, World};
+use crate::geometry::{Pose, rotation};
 use crate::instance::contract::{self, FromRobot, Step};
 
 /// A speed that is not said again is forgotten after this.
@@ -86,6 +89,8 @@ pub struct Done {
 struct Held {
     until: Instant,
     by: &'static str,
+    /// It is an action of a policy's kind.
+    acts: bool,
 }
 
 /// A loaded session.
@@ -232,7 +237,7 @@ impl Session {
             _ => None,
         };
         let hold = if command.aims() { AIM_HOLD } else { COMMAND_HOLD };
-        self.held = Some(Held { until: now + hold, by });
+        self.held = Some(Held { until: now + hold, by, acts: self.policy_action.is_some() });
         self.world.command(command);
         Ok(())
     }
@@ -284,18 +289,21 @@ impl Session {
         if self.held.is_some_and(|held| held.until <= now) {
             self.let_go();
         }
-        let Some(by) = self.held.map(|held| held.by) else {
+        let Some(Held { by, acts, .. }) = self.held else {
             self.world.tick(&self.around);
             self.passed(Outcome::default());
             return;
         };
         let before = self.world.observe(&self.around);
+        let (hand, _) = self.world.hand();
         let done = self.world.tick(&self.around);
-        let seen = match (&done, self.policy_action.take()) {
-            (Some((action, outcome)), _) => Some((action.clone(), *outcome)),
-            // A task that has no word for it: the action as it was asked for.
-            (None, Some(action)) => Some((action, Outcome::default())),
-            (None, None) => None,
+        let asked = self.policy_action.take();
+        let seen = match &done {
+            Some((action, outcome)) => Some((action.clone(), *outcome)),
+            // A task that has no word for it. An action is told once, as it was asked for; anything else as the motion
+            // that it led to, in an action's terms.
+            None if acts => asked.map(|action| (action, Outcome::default())),
+            None => Some((motion(&hand, self.world.hand()), Outcome::default())),
         };
         if let Some((action, outcome)) = seen {
             tell(self.as_step(before, &action, outcome, by));
@@ -353,4 +361,13 @@ impl Session {
             controller: by.to_owned(),
         })
     }
+}
+
+/// How a hand moved, in the seven numbers of an action: metres and roll, pitch, yaw (radians, about fixed axes) in the
+/// base's frame, and the gripper.
+fn motion(before: &Pose, (hand, gripper): (Pose, f64)) -> Vec<f64> {
+    let turn = rotation::product(hand.rotation, before.rotation.conjugate());
+    let (yaw, pitch, roll) = turn.to_euler(EulerRot::ZYX);
+    let moved = hand.translation_m - before.translation_m;
+    vec![moved.x, moved.y, moved.z, roll, pitch, yaw, gripper]
 }

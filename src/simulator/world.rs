@@ -84,7 +84,7 @@ pub trait World: Send {
     fn intended(&self) -> Vec<f64>;
 
     /// One tick of the clock under the command. What was done in the task's terms and what it led to; `None` without a
-    /// command.
+    /// command, and under one that the task has no word for.
     fn tick(&mut self, around: &Surroundings) -> Option<(Vec<f64>, Outcome)>;
 
     /// Names of the joints.
@@ -95,6 +95,10 @@ pub trait World: Send {
 
     /// The hand or the base: `world_from_hand`.
     fn pose(&self) -> Pose;
+
+    /// The hand in its base's frame and its gripper, 0 closed to 1 open: what a policy's action is about. A vehicle is
+    /// its own hand.
+    fn hand(&self) -> (Pose, f64);
 
     /// Puts the robot somewhere.
     fn place(&mut self, position_m: DVec3);

@@ -75,19 +75,41 @@ pub enum CommandOutcome {
     Refused,
 }
 
-/// A command to a robot came in.
-pub fn commanded(outcome: CommandOutcome) {
-    let outcome = match outcome {
-        CommandOutcome::Forwarded => "forwarded",
-        CommandOutcome::Dropped => "dropped",
-        CommandOutcome::Refused => "refused",
-    };
-    counter!(series::FLEET_CONTROL_COMMANDS_TOTAL, "outcome" => outcome).increment(1);
+impl CommandOutcome {
+    /// The value of the `outcome` label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Dropped => "dropped",
+            Self::Refused => "refused",
+        }
+    }
 }
 
-/// Steps were written to a demonstration.
-pub fn demonstrated(steps: u64) {
-    counter!(series::FLEET_DEMONSTRATION_STEPS_TOTAL).increment(steps);
+/// A command to a robot came in.
+pub fn commanded(outcome: CommandOutcome) {
+    counter!(series::FLEET_CONTROL_COMMANDS_TOTAL, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// A step was written to a demonstration.
+pub fn demonstrated() {
+    counter!(series::FLEET_DEMONSTRATION_STEPS_TOTAL).increment(1);
+}
+
+/// Events written to Redis since the start, and those dropped because too many waited.
+pub fn set_published(written: u64, dropped: u64) {
+    counter!(series::FLEET_PUBLISHED_TOTAL, "outcome" => "written").absolute(written);
+    counter!(series::FLEET_PUBLISHED_TOTAL, "outcome" => "dropped").absolute(dropped);
+}
+
+/// Shows what has not happened yet as 0 where the labels are known beforehand: a rate needs a first value.
+pub fn show_zeros() {
+    for outcome in [CommandOutcome::Forwarded, CommandOutcome::Dropped, CommandOutcome::Refused] {
+        counter!(series::FLEET_CONTROL_COMMANDS_TOTAL, "outcome" => outcome.as_str()).increment(0);
+    }
+    counter!(series::FLEET_DEMONSTRATION_STEPS_TOTAL).increment(0);
+    gauge!(series::FLEET_WATCHERS).increment(0.0);
 }
 
 /// Sessions in a phase (`queued`, `running`, ...) now.
@@ -112,7 +134,9 @@ pub(super) fn observe_everything_once() {
     ordered("load", OrderOutcome::Ok);
     drop(watching());
     commanded(CommandOutcome::Forwarded);
-    demonstrated(1);
+    demonstrated();
+    set_published(1, 0);
+    show_zeros();
     set_sessions("running", 1);
     set_instances("simulators", "idle", 4);
     set_queue_length(0);

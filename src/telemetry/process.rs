@@ -35,6 +35,13 @@ pub fn read() -> ProcessReading {
     }
 }
 
+/// Memory of the machine, in MiB; absent where there is no `/proc`.
+#[must_use]
+pub fn machine_memory_mb() -> Option<i64> {
+    let kib = status_number(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
+    i64::try_from(kib >> 10).ok()
+}
+
 /// Fields 14 and 15 of `/proc/self/stat`, counted after the command name, which may hold blanks and brackets.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let after_name = stat.rsplit_once(')')?.1;
@@ -57,6 +64,13 @@ mod tests {
     fn a_command_name_with_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b) c) R 1 7 7 0 -1 4194304 90 0 0 0 250 50 0 0 20 0 3 0 1000 0 0";
         assert_eq!(cpu_seconds(stat), Some(3.0));
+    }
+
+    #[test]
+    fn the_machine_has_more_memory_than_this_process_uses() {
+        let machine = machine_memory_mb().unwrap();
+        let used = read().resident_bytes.unwrap() >> 20;
+        assert!(machine > 64 && u64::try_from(machine).unwrap() > used, "{machine} MiB, {used} MiB used");
     }
 
     #[test]

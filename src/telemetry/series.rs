@@ -40,8 +40,10 @@ pub const FLEET_ORDERS_TOTAL: &str = "neuro_fleet_orders_total";
 pub const FLEET_WATCHERS: &str = "neuro_fleet_watchers";
 /// Commands to robots, by what became of them.
 pub const FLEET_CONTROL_COMMANDS_TOTAL: &str = "neuro_fleet_control_commands_total";
-/// Steps recorded while a person drove.
+/// Steps recorded while a person or the policy drove.
 pub const FLEET_DEMONSTRATION_STEPS_TOTAL: &str = "neuro_fleet_demonstration_steps_total";
+/// Events for Redis, by what became of them.
+pub const FLEET_PUBLISHED_TOTAL: &str = "neuro_fleet_published_total";
 /// Processor time used by the process.
 pub const PROCESS_CPU_SECONDS: &str = "process_cpu_seconds_total";
 /// Memory of the process that is in RAM.
@@ -169,7 +171,14 @@ pub const ALL: &[Series] = &[
         Kind::Counter,
         Unit::Count,
         &[],
-        "Steps recorded while a person drove",
+        "Steps recorded while a person or the policy drove",
+    ),
+    series(
+        FLEET_PUBLISHED_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["outcome"],
+        "Events for Redis: written, or dropped (too many waited)",
     ),
     series(
         PROCESS_CPU_SECONDS,

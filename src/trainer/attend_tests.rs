@@ -1,6 +1,8 @@
 //! A trainer in a pool, against an orchestrator's end that is real gRPC.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use prost::Message;
 use tokio::task::JoinHandle;
@@ -129,4 +131,23 @@ async fn orders_that_cannot_be_carried_out_are_refused_with_a_sentence() {
     assert_eq!(scene, "a trainer has no scene");
     assert!(visit.told(4, 5, O::Snapshot(ext::Snapshot::default())).await.is_err());
     visit.told(5, 5, O::Stop(ext::Stop { cleanup: true, grace_ms: 0 })).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pause_right_behind_the_order_to_train_is_obeyed_before_the_first_update() {
+    let (cart, folder) = (serve(1).await, tempfile::tempdir().unwrap());
+    let (_office, mut visit, _working) = employed().await;
+    let order = train(vec![cart.0.endpoint().to_owned()], &[("horizon", "2048")], &folder);
+    let together = [(1, O::Train(order)), (2, O::Pause(ext::Pause {}))];
+    for (order_id, o) in together {
+        visit.orders.send(Ok(Order { order_id, fence: 5, o: Some(o) })).await.unwrap();
+    }
+    visit.next(|m| matches!(m, M::Result(result) if result.order_id == 2 && result.ok)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = cart.1.steps.load(Relaxed);
+    assert!(before < 2_048, "{before} steps");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(cart.1.steps.load(Relaxed), before, "it stands still");
+    visit.told(3, 5, O::Start(ext::Start::default())).await.unwrap();
+    assert_eq!(visit.progress().await.metrics["update"], 1.0, "it had not learnt before");
 }

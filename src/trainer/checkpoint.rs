@@ -1,11 +1,11 @@
 //! Checkpoints: everything a run needs to go on, in one safetensors file, with its sha256 beside.
 //!
 //! Tensors `policy.*` and `value.*` are the nets; the same names behind `adam.first.` and `adam.second.` are the optimiser's
-//! moments. The metadata's one entry `neuro` is JSON: [`Counters`], the shape and the random numbers' state. A model is the
+//! moments. The metadata's one entry `neuro` is JSON: [`Counters`], the shape, the scale and the random numbers' state. A model is the
 //! same file without the moments.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use super::adam::Adam;
 use super::error::TrainerError;
 use super::policy::{Agent, Shape};
 use super::random::Random;
+use super::scale::Scale;
 use crate::instance::step::ActionSpace;
 
 const FORMAT: &str = "neuro-ppo-1";
@@ -41,6 +42,9 @@ pub struct Counters {
     pub rewards: Vec<f64>,
     /// Whether each of the last episodes reached its goal, newest last.
     pub successes: Vec<bool>,
+    /// Demonstrations by the update before which they came in.
+    #[serde(default)]
+    pub demonstrations: BTreeMap<String, u64>,
 }
 
 /// A state to go on from.
@@ -56,6 +60,8 @@ pub struct Checkpoint {
     pub counters: Counters,
     /// The environments' name.
     pub environment: String,
+    /// How observations are brought to the nets; as they are where there is none.
+    pub scale: Option<Scale>,
 }
 
 /// A file written.
@@ -87,6 +93,8 @@ struct Head {
     random: [u64; 4],
     environment: String,
     counters: Counters,
+    #[serde(default)]
+    scale: Option<Scale>,
 }
 
 struct Numbers<'a> {
@@ -158,6 +166,7 @@ impl Checkpoint {
             random: self.random.state(),
             environment: self.environment.clone(),
             counters: self.counters.clone(),
+            scale: self.scale.clone(),
         };
         let refused = |problem: String| TrainerError::Checkpoint { path: path.to_owned(), problem };
         let head = serde_json::to_string(&head).map_err(|error| refused(error.to_string()))?;
@@ -241,7 +250,14 @@ impl Checkpoint {
         if !has_moments {
             random.bits();
         }
-        Ok(Self { agent, adam, random, counters: head.counters, environment: head.environment })
+        if head.scale.as_ref().is_some_and(|scale| !scale.fits(agent.shape.observation)) {
+            return Err(refused(format!(
+                "its scale is not one of {} finite numbers",
+                agent.shape.observation
+            )));
+        }
+        let Head { counters, environment, scale, .. } = head;
+        Ok(Self { agent, adam, random, counters, environment, scale })
     }
 }
 
@@ -371,7 +387,9 @@ mod tests {
         adam.step(&mut parameters, &agent.parameters, 0.1, 0.5);
         let counters =
             Counters { steps, rewards: vec![1.5, -0.1], successes: vec![true, false], ..Default::default() };
-        Checkpoint { agent, adam, random, counters, environment: "reach".to_owned() }
+        let mut scale = Scale::new(agent.shape.observation);
+        (0..3).for_each(|_| scale.see(&vec![0.1; agent.shape.observation]));
+        Checkpoint { agent, adam, random, counters, environment: "reach".to_owned(), scale: Some(scale) }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Hyperparameters: texts by name in a training's configuration, checked one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::error::TrainerError;
@@ -31,8 +31,12 @@ pub struct Hyper {
     pub value_coef: f64,
     /// Longest gradient.
     pub max_grad_norm: f64,
-    /// Weight of demonstrations at the beginning; falls to 0.
+    /// Weight of a demonstration when it comes in.
     pub imitation: f64,
+    /// What is left of that weight after an update; 1 for all of it, for ever.
+    pub imitation_decay: f64,
+    /// Whether observations are brought to mean 0 and deviation 1.
+    pub normalise: bool,
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
     /// Of everything random.
@@ -51,6 +55,8 @@ pub struct Hyper {
     pub away_limit: Duration,
     /// Of environments that do not tell.
     pub actions: Option<ActionSpace>,
+    /// Names of those that somebody chose.
+    pub given: BTreeSet<&'static str>,
 }
 
 impl Default for Hyper {
@@ -68,6 +74,8 @@ impl Default for Hyper {
             value_coef: 0.5,
             max_grad_norm: 0.5,
             imitation: 0.5,
+            imitation_decay: 0.95,
+            normalise: false,
             hidden: vec![64, 64],
             seed: 1,
             total_steps: 0,
@@ -77,6 +85,7 @@ impl Default for Hyper {
             step_timeout: Duration::from_secs(2),
             away_limit: Duration::from_mins(5),
             actions: None,
+            given: BTreeSet::new(),
         }
     }
 }
@@ -84,7 +93,7 @@ impl Default for Hyper {
 /// Name, other names for it, and how it is read.
 type Entry = (&'static str, &'static [&'static str], fn(&mut Hyper, &str) -> Result<(), String>);
 
-const ENTRIES: [Entry; 22] = [
+const ENTRIES: [Entry; 24] = [
     ("learning_rate", &["lr"], |h, t| real(t, 0.0, 1.0).map(|v| h.learning_rate = v)),
     ("gamma", &[], |h, t| real(t, 0.0, 1.0).map(|v| h.gamma = v)),
     ("gae_lambda", &[], |h, t| real(t, 0.0, 1.0).map(|v| h.gae_lambda = v)),
@@ -97,6 +106,8 @@ const ENTRIES: [Entry; 22] = [
     ("value_coef", &["vf_coef"], |h, t| real(t, 0.0, 100.0).map(|v| h.value_coef = v)),
     ("max_grad_norm", &[], |h, t| real(t, 1e-6, 1e6).map(|v| h.max_grad_norm = v)),
     ("imitation", &[], |h, t| real(t, 0.0, 1_000.0).map(|v| h.imitation = v)),
+    ("imitation_decay", &[], |h, t| real(t, 0.0, 1.0).map(|v| h.imitation_decay = v)),
+    ("normalise", &["normalize"], |h, t| yes_or_no(t).map(|v| h.normalise = v)),
     ("hidden", &[], |h, t| hidden(t).map(|v| h.hidden = v)),
     ("seed", &[], |h, t| whole(t, 0, u64::MAX).map(|v| h.seed = v)),
     ("total_steps", &["total_timesteps"], |h, t| whole(t, 0, 1 << 60).map(|v| h.total_steps = v)),
@@ -132,7 +143,39 @@ impl Hyper {
                 )));
             }
         }
+        hyper.given = seen.into_keys().copied().collect();
         Ok(hyper)
+    }
+
+    /// For a task with such actions: joints that turn want smaller and more steps, and no reward for noise. What
+    /// somebody chose stays.
+    #[must_use]
+    pub fn suited_to(mut self, actions: &ActionSpace) -> Self {
+        if matches!(actions, ActionSpace::Discrete { .. }) {
+            return self;
+        }
+        let usual = self.clone();
+        self = Self {
+            learning_rate: 5e-4,
+            horizon: 512,
+            epochs: 10,
+            batch_size: 64,
+            entropy: 0.0,
+            normalise: true,
+            ..self
+        };
+        for name in usual.given.iter().copied() {
+            match name {
+                "learning_rate" => self.learning_rate = usual.learning_rate,
+                "horizon" => self.horizon = usual.horizon,
+                "epochs" => self.epochs = usual.epochs,
+                "minibatches" | "batch_size" => self.batch_size = usual.batch_size,
+                "entropy" => self.entropy = usual.entropy,
+                "normalise" => self.normalise = usual.normalise,
+                _ => {}
+            }
+        }
+        self
     }
 }
 
@@ -154,6 +197,14 @@ fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, String
     number
         .and_then(|number| T::try_from(number).ok())
         .ok_or_else(|| format!("a whole number from {least} to {most}"))
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("true or false".to_owned()),
+    }
 }
 
 /// `64,64`.
@@ -205,6 +256,20 @@ mod tests {
     }
 
     #[test]
+    fn joints_get_their_own_defaults_and_what_was_chosen_stays() {
+        let joints = ActionSpace::Continuous { continuous: 7, low: -1.0, high: 1.0 };
+        let usual = Hyper::default().suited_to(&joints);
+        assert_eq!((usual.learning_rate, usual.horizon, usual.normalise), (5e-4, 512, true));
+        let chosen = Hyper::read([("lr", "0.01"), ("entropy", "0.5"), ("normalise", "false")]).unwrap();
+        let hyper = chosen.clone().suited_to(&joints);
+        assert_eq!((hyper.learning_rate, hyper.entropy, hyper.normalise), (0.01, 0.5, false));
+        assert_eq!((hyper.horizon, hyper.batch_size), (512, 64));
+        let parts = Hyper::read([("minibatches", "3")]).unwrap().suited_to(&joints);
+        assert_eq!((parts.minibatches, parts.batch_size), (3, 0));
+        assert_eq!(chosen.clone().suited_to(&ActionSpace::Discrete { discrete: 2 }), chosen);
+    }
+
+    #[test]
     fn a_refusal_names_the_key_and_what_would_do() {
         assert!(
             error("learning", "1")
@@ -222,6 +287,8 @@ mod tests {
             ("hidden", "64,,64"),
             ("actions", "discrete:1"),
             ("seed", "x"),
+            ("normalise", "maybe"),
+            ("imitation_decay", "1.1"),
         ] {
             assert!(error(key, value).contains(key), "{key} = {value}");
         }

@@ -29,9 +29,12 @@ pub(super) async fn meet(
     commands: &mut mpsc::Receiver<Command>,
     paused: &mut bool,
 ) -> Result<Met, TrainerError> {
-    let began = Instant::now();
+    let mut began = Instant::now();
     let mut index = 0;
     loop {
+        if *paused {
+            began = Instant::now();
+        }
         let endpoint = plan.endpoints.get(index).cloned().unwrap_or_default();
         let answer = tokio::select! {
             answer = ask(&endpoint, plan) => answer?,

@@ -23,6 +23,7 @@ mod random;
 mod report;
 mod rollout;
 mod run;
+mod scale;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -47,6 +47,8 @@ pub(super) struct Figures {
     pub losses: Losses,
     /// Of it.
     pub learning_rate: f64,
+    /// Of the demonstrations in it.
+    pub imitation: f64,
     /// It took.
     pub update_ms: f64,
 }
@@ -59,6 +61,7 @@ impl Figures {
             took_us: Vec::new(),
             losses: Losses::default(),
             learning_rate: 0.0,
+            imitation: 0.0,
             update_ms: 0.0,
         }
     }
@@ -93,6 +96,7 @@ impl Figures {
             ("success_rate", counters.success_rate()),
             ("divergence", self.losses.divergence),
             ("clipped", self.losses.clipped),
+            ("imitation_weight", self.imitation),
             ("imitation_loss", self.losses.imitation),
         ];
         let metrics = named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::adam::Adam;
 use super::checkpoint::{Checkpoint, Counters, Written, snapshot_path};
-use super::demonstrations::Library;
+use super::demonstrations::{Learnt, LeftOut, Library};
 use super::environments::{Environments, Event, News as Word};
 use super::error::TrainerError;
 use super::loss::{Batch, Scratch, Shown, Weights, losses};
@@ -23,7 +23,9 @@ use super::player::{BRISK, Player};
 use super::policy::Agent;
 use super::random::Random;
 use super::report::{Figures, RECENT};
+use super::scale::Scale;
 use super::thread::{Command, News};
+use crate::instance::step::Stepped;
 use crate::proto::neuro::ext;
 
 /// How a run ends without an error.
@@ -63,11 +65,14 @@ async fn carry_out(
         Met::Task(shape, environment) => (shape, environment),
         Met::Stopped => return Ok(None),
     };
+    plan.hyper = plan.hyper.suited_to(&shape.action);
     let state = plan.resume.take().unwrap_or_else(|| {
         let mut random = Random::new(plan.hyper.seed);
         let agent = Agent::new(shape, &mut random);
         let adam = Adam::new(agent.parameters.len());
-        Checkpoint { agent, adam, random, counters: Counters::default(), environment: environment.clone() }
+        let scale = plan.hyper.normalise.then(|| Scale::new(agent.shape.observation));
+        let (counters, environment) = (Counters::default(), environment.clone());
+        Checkpoint { agent, adam, random, counters, environment, scale }
     });
     tracing::info!(
         environment,
@@ -224,7 +229,7 @@ impl Training {
         }
     }
 
-    fn take(&mut self, Event { index, news, took }: Event) {
+    fn take(&mut self, Event { index, mut news, took }: Event) {
         let Self { players, environments, state, traces, .. } = self;
         let Some(player) = players.get_mut(index) else { return };
         let size = state.agent.shape.observation;
@@ -246,6 +251,12 @@ impl Training {
             return;
         }
         self.last_heard = Instant::now();
+        if let Some(scale) = &mut state.scale
+            && let Word::Began(observation) | Word::Stepped(Stepped { observation, .. }) = &mut news
+        {
+            scale.see(observation);
+            scale.apply(observation);
+        }
         let stepped = match news {
             Word::Began(observation) => return player.begin(observation, took),
             Word::Stepped(stepped) => stepped,
@@ -277,7 +288,9 @@ impl Training {
         let mut order: Vec<usize> = (0..rows).collect();
         let size =
             if hyper.batch_size > 0 { hyper.batch_size } else { rows.div_ceil(hyper.minibatches) }.max(1);
-        let imitation = if self.library.is_empty() { 0.0 } else { hyper.imitation * remaining };
+        let updates = self.state.counters.updates;
+        let lesson = self.library.lesson(updates, hyper.imitation_decay);
+        let imitation = hyper.imitation * lesson.weight();
         let weights =
             Weights { clip: hyper.clip, value: hyper.value_coef, entropy: hyper.entropy, imitation };
         let learning_rate = hyper.learning_rate * remaining;
@@ -285,9 +298,16 @@ impl Training {
         for _ in 0..hyper.epochs {
             self.state.random.shuffle(&mut order);
             for rows in order.chunks(size) {
-                let Checkpoint { agent, adam, random, .. } = &mut self.state;
+                let Checkpoint { agent, adam, random, scale, .. } = &mut self.state;
                 batch.pick(rows, agent.shape.observation, agent.action_size(), &mut part);
-                self.library.sample(if imitation > 0.0 { rows.len() } else { 0 }, agent, random, &mut shown);
+                let wanted = if imitation > 0.0 { rows.len() } else { 0 };
+                self.library.sample(&lesson, wanted, agent, random, &mut shown);
+                if let Some(scale) = scale {
+                    shown
+                        .observations
+                        .chunks_exact_mut(agent.shape.observation)
+                        .for_each(|row| scale.apply(row));
+                }
                 self.figures.losses =
                     losses(agent, &part, &shown, &weights, &mut self.scratch, &mut self.gradient);
                 adam.step(&mut agent.parameters, &self.gradient, learning_rate, hyper.max_grad_norm);
@@ -304,6 +324,7 @@ impl Training {
         }
         self.state.counters.updates += 1;
         self.figures.learning_rate = learning_rate;
+        self.figures.imitation = imitation;
         self.figures.update_ms = began.elapsed().as_secs_f64() * 1e3;
         Ok(())
     }
@@ -376,12 +397,27 @@ impl Training {
     }
 
     fn learn(&mut self, uri: &str) -> Result<usize, TrainerError> {
-        let learnt = self.library.learn(uri, &self.state.agent);
+        let Checkpoint { agent, counters, .. } = &mut self.state;
+        // One that a run before this one began with goes on fading.
+        let since = counters.demonstrations.get(uri).map_or(counters.updates, |since| *since);
+        let learnt = self.library.learn(uri, agent, since);
         match &learnt {
-            Ok(rows) => tracing::info!(uri, rows, "learns from a demonstration"),
+            Ok(Learnt { rows, left_out: None }) => {
+                tracing::info!(uri, rows, "learns from a demonstration");
+            }
+            Ok(Learnt { rows, left_out: Some(LeftOut { steps, first }) }) => {
+                tracing::warn!(
+                    uri,
+                    rows,
+                    steps,
+                    "learns from a demonstration, steps of which are left out: {first}"
+                );
+            }
             Err(error) => tracing::warn!("not learnt from: {error}"),
         }
-        learnt
+        let learnt = learnt?;
+        counters.demonstrations.insert(uri.to_owned(), since);
+        Ok(learnt.rows)
     }
 
     fn folder(&self) -> Option<PathBuf> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -10,8 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Checkpoint, Hyper, News, Plan, Run, TrainerError, start};
-use crate::instance::step::StepServer;
+use crate::instance::contract::Step;
+use crate::instance::demonstration::Line;
 use crate::instance::step::cart::{Cart, Knobs, serve};
+use crate::instance::step::{
+    ActionSpace, Answer, Begun, Handler, Info, Request, Spec, StepClient, StepServer, Stepped,
+};
 use crate::proto::neuro::ext;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -261,6 +266,152 @@ async fn demonstrations_are_imitated() {
     assert!(learnt.metrics["imitation_loss"] < 0.35, "{:?}", learnt.metrics);
 }
 
+/// What is recorded of a person who holds a cart and does nothing: pushes that take one another back, until it falls.
+async fn idle(folder: &Path, steps: usize) {
+    let (server, _knobs) = serve(99).await;
+    let mut client = StepClient::new(server.endpoint()).unwrap();
+    let mut lines = String::new();
+    let mut observation = client.reset(None, LIMIT).await.unwrap().observation;
+    for at in 0..steps {
+        let action = vec![f64::from(u8::from(at % 2 == 0))];
+        let stepped = client.step(action.clone(), None, LIMIT).await.unwrap();
+        let step = Step {
+            observation: observation.clone(),
+            action,
+            reward: stepped.reward,
+            done: stepped.done,
+            controller: "human".to_owned(),
+            ..Step::default()
+        };
+        lines += &serde_json::to_string(&Line { step, ..Line::default() }).unwrap();
+        lines.push('\n');
+        observation = stepped.observation;
+        if stepped.done {
+            observation = client.reset(None, LIMIT).await.unwrap().observation;
+        }
+    }
+    fs::write(folder.join("meta.json"), "{}").unwrap();
+    fs::write(folder.join("steps.jsonl"), lines).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_who_showed_nothing_worth_learning_holds_nobody_up_for_long() {
+    let carts = carts(4).await;
+    let folder = tempfile::tempdir().unwrap();
+    idle(folder.path(), 99).await;
+    let mut plan = carts.plan(&[("total_steps", "150000"), ("target_reward", "450")]);
+    plan.demonstrations = vec![folder.path().to_string_lossy().into_owned()];
+    let (_run, mut news) = begin(plan);
+    let first = progress(&mut news).await.metrics;
+    assert_eq!((first["demonstration_steps"], first["imitation_weight"]), (99.0, 0.5));
+    let later = until(&mut news, |metrics| metrics["update"] >= 11.0).await.metrics;
+    assert!((later["imitation_weight"] - 0.5 * 0.95_f64.powi(10)).abs() < 1e-12, "{later:?}");
+    let end = end(&mut news).await;
+    assert!(end.success && end.final_reward >= 450.0, "{end:?}");
+}
+
+#[tokio::test]
+async fn a_demonstration_goes_on_fading_in_a_run_taken_up_again() {
+    let carts = carts(1).await;
+    let (shown, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    idle(shown.path(), 20).await;
+    let mut plan = carts.plan(&[("total_steps", "1000000"), ("horizon", "32")]);
+    plan.demonstrations = vec![shown.path().to_string_lossy().into_owned()];
+    plan.checkpoints = Some(kept.path().to_owned());
+    let (run, mut news) = begin(plan);
+    until(&mut news, |metrics| metrics["update"] >= 5.0).await;
+    run.stop(true).await.unwrap().unwrap();
+    let mut plan = carts.plan(&[("total_steps", "1000000"), ("horizon", "32")]);
+    plan.demonstrations = vec![shown.path().to_string_lossy().into_owned()];
+    plan.resume = super::resume(&kept.path().to_string_lossy()).unwrap();
+    let (_run, mut news) = begin(plan);
+    let first = progress(&mut news).await.metrics;
+    let expected = 0.5 * 0.95_f64.powf(first["update"] - 1.0);
+    assert!(first["update"] > 5.0 && (first["imitation_weight"] - expected).abs() < 1e-12, "{first:?}");
+}
+
+#[tokio::test]
+async fn a_pause_before_the_first_simulator_answers_is_kept_and_costs_no_patience() {
+    let place = serve(1).await.0.endpoint().to_owned();
+    let hyper = Hyper::read([("away_limit_s", "1"), ("horizon", "64"), ("step_timeout_ms", "300")]).unwrap();
+    let plan = Plan {
+        hyper,
+        total_episodes: 0,
+        endpoints: vec![place.clone()],
+        resume: None,
+        checkpoints: None,
+        demonstrations: Vec::new(),
+    };
+    let (run, mut news) = begin(plan);
+    run.pause(true).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(news.try_recv().is_err(), "nobody answers, and that is no end while it is paused");
+    let knobs = Arc::new(Knobs::default());
+    let _server = StepServer::bind(&place, Cart::new(3, knobs.clone())).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(knobs.steps.load(Relaxed), 0, "it stands still");
+    run.pause(false).await.unwrap();
+    assert!(progress(&mut news).await.steps >= 64);
+}
+
+/// A dot on a line that is to go to a mark, which it is shown in units that hardly differ.
+struct Dot {
+    at: f64,
+    mark: f64,
+    steps: u32,
+}
+
+impl Dot {
+    fn seen(&self) -> Vec<f64> {
+        vec![self.at, 50.0 + 0.02 * self.mark]
+    }
+}
+
+impl Handler for Dot {
+    async fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Reset { seed } => {
+                let mark = 2.0 * super::random::Random::new(seed.unwrap_or(0)).uniform() - 1.0;
+                *self = Self { at: 0.0, mark, steps: 0 };
+                Answer::Begun(Begun { observation: self.seen(), info: Info::default() })
+            }
+            Request::Step { action, timestamp } => {
+                self.at += 0.1 * action.first().copied().unwrap_or(0.0);
+                self.steps += 1;
+                let done = self.steps >= 25;
+                let (reward, info) =
+                    (-(self.at - self.mark).abs(), Info { truncated: done, ..Info::default() });
+                Answer::Stepped(Stepped { observation: self.seen(), reward, done, info, timestamp })
+            }
+            Request::Spec => Answer::Spec(Spec {
+                environment: "dot".to_owned(),
+                observation_size: 2,
+                action: ActionSpace::Continuous { continuous: 1, low: -1.0, high: 1.0 },
+                max_episode_steps: 25,
+            }),
+            Request::Close => Answer::Closed { status: "ok" },
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_learns_to_go_to_a_mark_whose_place_shows_in_the_fourth_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut carts = Carts { servers: Vec::new(), knobs: Vec::new() };
+    for _ in 0..2 {
+        let dot = Dot { at: 0.0, mark: 0.0, steps: 0 };
+        carts.servers.push(StepServer::bind("tcp://127.0.0.1:0", dot).await.unwrap());
+    }
+    let mut plan = carts.plan(&[("total_steps", "40000"), ("horizon", "256")]);
+    plan.checkpoints = Some(folder.path().to_owned());
+    let (_run, mut news) = begin(plan);
+    let end = end(&mut news).await;
+    // Standing still earns -12.5 on average, going there at full speed -1.8.
+    assert!(end.success && end.final_reward > -5.0, "{end:?}");
+    let kept = Checkpoint::find(folder.path()).unwrap().unwrap();
+    assert!(kept.scale.is_some(), "the model is of no use without it");
+}
+
 #[tokio::test]
 async fn without_any_environment_it_ends_with_a_sentence() {
     let nobody = "tcp://127.0.0.1:1".to_owned();
@@ -305,8 +456,14 @@ async fn a_checkpoint_of_another_task_is_refused() {
     let agent = super::policy::Agent::new(shape, &mut random);
     let adam = super::adam::Adam::new(agent.parameters.len());
     let mut plan = carts.plan(&[]);
-    plan.resume =
-        Some(Checkpoint { agent, adam, random, counters: Default::default(), environment: String::new() });
+    plan.resume = Some(Checkpoint {
+        agent,
+        adam,
+        random,
+        counters: Default::default(),
+        environment: String::new(),
+        scale: None,
+    });
     let (_run, mut news) = begin(plan);
     let end = end(&mut news).await;
     assert!(end.error.contains("4 numbers") && end.error.contains("the checkpoint's are 9"), "{end:?}");

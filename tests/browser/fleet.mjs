@@ -127,6 +127,7 @@ async function driven(page, server) {
 async function trained(page, server, again) {
   let id = '';
   const points = () => page.evaluate(() => document.querySelector('.plot path')?.getAttribute('d')?.split('L').length ?? 0);
+  const steps = () => page.evaluate(() => Number((document.querySelector('.axis span:last-child')?.textContent ?? '').replace(/[^0-9]/g, '')));
   await check('a training session shows its progress', async () => {
     id = await create(page, 'hybrid', async () => page.fill('#create-dialog input[type=number]', '2'));
     await phase(page, 'running');
@@ -160,7 +161,7 @@ async function trained(page, server, again) {
   });
   await check('a killed orchestrator shows, and the page picks up where it was', async () => {
     const before = Number(await page.locator('.log .seq').last().textContent());
-    const had = await points();
+    const had = await steps();
     await server.kill();
     await eventually(async () => assert.match(await text(page, '#banner'), /Connection lost/));
     await shot(page, 'away');
@@ -169,7 +170,7 @@ async function trained(page, server, again) {
     await eventually(async () => assert.ok(['running', 'completed'].includes(await text(page, '.title .badge'))), LONG_MS);
     const seqs = await page.$$eval('.log .seq', (all) => all.map((one) => Number(one.textContent)));
     assert.ok(seqs.at(-1) >= before && seqs.every((seq, index) => index === 0 || seq > seqs[index - 1]), `${seqs}`);
-    await eventually(async () => assert.ok(await points() > had), LONG_MS);
+    await eventually(async () => assert.ok(await steps() > had, `${await steps()} steps after ${had}`), LONG_MS);
   });
 }
 

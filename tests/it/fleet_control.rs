@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{SinkExt, StreamExt};
 use hmac::{Hmac, Mac};
-use neuro::proto::neuro::ext::{ReleaseControlRequest, TakeControlRequest};
+use neuro::proto::neuro::ext::{ReleaseControlRequest, TakeControlRequest, WatchSessionRequest};
 use neuro::proto::neuro::orchestrator::{CreateSessionRequest, StartSimulationRequest, StopSessionRequest};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -196,4 +196,107 @@ async fn a_lease_outlives_the_orchestrator_and_its_person_comes_back() {
     }
     assert!(driving, "nobody drives after the restart");
     hear(&mut page, "robot_state").await;
+}
+
+/// A browser offers a connection, before or after the simulator is there, and hears what the simulator says to that.
+async fn offer_is_answered(fleet: &Fleet, session: &str) {
+    let token = token(session, |_| {});
+    let url = format!("ws://{}/api/webrtc/signaling/frontend/{session}?token={token}", fleet.http);
+    let (mut page, _) = connect_async(url).await.unwrap();
+    say(&mut page, json!({"type": "offer", "sessionId": session, "sdp": "v=0\r\n"})).await;
+    let answer = hear(&mut page, "error").await;
+    assert_eq!((answer["sessionId"].as_str(), answer["code"].as_str()), (Some(session), Some("no_webrtc")));
+    let sentence = answer["message"].as_str().unwrap();
+    let picture = sentence.split(' ').find(|word| word.starts_with("http://")).expect("an address");
+    assert!(picture.ends_with(&format!("/stream/{session}")), "{sentence}");
+    let pictures = reqwest::get(picture).await.unwrap();
+    let kind = pictures.headers()["content-type"].to_str().unwrap();
+    assert!(kind.starts_with("multipart/x-mixed-replace"), "{kind}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browsers_offer_reaches_a_simulator_that_a_pool_started_and_its_answer_comes_back() {
+    let fleet = fleet();
+    let session = session(&mut fleet.clients().await).await;
+    offer_is_answered(&fleet, &session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulator_of_a_pool_relays_signalling_where_keys_are_asked_for_too() {
+    let key = "[[access.key]]\nowner = \"ada\"\nkey = \"key-of-ada\"\nrole = \"user\"\n";
+    let fleet = Fleet::start(&format!("{SIMULATORS}[control]\nsecret = \"{SECRET}\"\n{key}"));
+    let mut clients = fleet.clients().await;
+    let session_id = fresh_id();
+    let create = CreateSessionRequest { session_id: session_id.clone(), mode: 1, ..Default::default() };
+    let mut create = tonic::Request::new(create);
+    create.metadata_mut().insert("x-api-key", "key-of-ada".parse().unwrap());
+    clients.neuro.create_session(create).await.unwrap();
+    offer_is_answered(&fleet, &session_id).await;
+}
+
+/// One series of the metrics page; 0 for one that is not there.
+async fn scrape(fleet: &Fleet, series: &str) -> f64 {
+    let page = reqwest::get(format!("http://{}/metrics", fleet.http)).await.unwrap().text().await.unwrap();
+    let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or(0.0)
+}
+
+/// Scrapes until a series has this value.
+async fn counted(fleet: &Fleet, series: &str, wanted: f64) {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let value = scrape(fleet, series).await;
+        if value == wanted {
+            return;
+        }
+        assert!(Instant::now() < end, "{series} is {value}, expected {wanted}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_commands_steps_and_watchers_are_counted_while_a_person_drives() {
+    let fleet = fleet();
+    let mut clients = fleet.clients().await;
+    let session_id = session(&mut clients).await;
+    let order = |name: &str| format!("neuro_fleet_orders_total{{order=\"{name}\",outcome=\"ok\"}}");
+    counted(&fleet, &order("load"), 1.0).await;
+    counted(&fleet, &order("start"), 1.0).await;
+    counted(&fleet, "neuro_fleet_watchers", 0.0).await;
+    let watch = WatchSessionRequest { session_id: session_id.clone(), resume_after: 0 };
+    let mut events = clients.sessions.watch_session(watch).await.unwrap().into_inner();
+    events.message().await.unwrap().unwrap();
+    assert_eq!(scrape(&fleet, "neuro_fleet_watchers").await, 1.0, "a watch is counted once");
+
+    let take = TakeControlRequest {
+        session_id: session_id.clone(),
+        user: "anna".into(),
+        ttl_ms: 20_000,
+        record: true,
+        ..Default::default()
+    };
+    let lease = clients.sessions.take_control(take).await.unwrap().into_inner();
+    let mut page = open(&fleet, &session_id, &lease.token).await;
+    assert_eq!(hear(&mut page, "connected").await["driving"], true);
+    // Slower than the limit of commands a second: each of them goes out.
+    for _ in 0..10 {
+        say(&mut page, json!({"type": "robot_control", "velocity": {"x": 0.1, "y": 0.0}})).await;
+        hear(&mut page, "step").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let commands = |outcome: &str| format!("neuro_fleet_control_commands_total{{outcome=\"{outcome}\"}}");
+    counted(&fleet, &commands("forwarded"), 10.0).await;
+    let steps = scrape(&fleet, "neuro_fleet_demonstration_steps_total").await;
+    assert!(steps >= 1.0, "steps are counted as they are recorded, not at the end");
+
+    let mut other = open(&fleet, &session_id, &token(&session_id, |body| body["sub"] = "bert".into())).await;
+    assert_eq!(hear(&mut other, "connected").await["driving"], false);
+    say(&mut other, json!({"type": "robot_control", "velocity": {"x": -1.0, "y": 0.0}})).await;
+    counted(&fleet, &commands("refused"), 1.0).await;
+
+    let stop = StopSessionRequest { session_id, cleanup: true };
+    clients.neuro.stop_session(stop).await.unwrap();
+    while let Ok(Some(_)) = events.message().await {}
+    counted(&fleet, &order("stop"), 1.0).await;
+    counted(&fleet, "neuro_fleet_watchers", 0.0).await;
 }

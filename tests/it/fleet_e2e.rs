@@ -78,10 +78,9 @@ impl Log {
     }
 }
 
-/// Long enough for all that happens meanwhile, and learnt to the end. What the person does here is nothing, which is
-/// not worth learning from.
+/// Long enough for all that happens meanwhile, and learnt to the end, although what the person shows here is nothing.
 fn training() -> GrpcTrainingConfig {
-    let hyperparameters = [("total_steps", "200000"), ("seed", "2"), ("imitation", "0")];
+    let hyperparameters = [("total_steps", "200000"), ("seed", "2")];
     let hyperparameters = hyperparameters.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     GrpcTrainingConfig { total_episodes: 10_000, hyperparameters, ..GrpcTrainingConfig::default() }
 }

@@ -13,6 +13,7 @@ mod fleet_control;
 mod fleet_e2e;
 mod fleet_grpc;
 mod fleet_ledger;
+mod fleet_race;
 mod fleet_rest;
 mod golden;
 mod house;

@@ -68,6 +68,14 @@ def call(url, method="GET", body=None):
         return json.loads(answer.read() or b"{}")
 
 
+def published(http):
+    """What the orchestrator counts of its events for Redis, by outcome."""
+    with urllib.request.urlopen(f"{http}/metrics", timeout=60) as answer:
+        page = answer.read().decode()
+    counts = re.findall(r'^neuro_fleet_published_total\{outcome="(\w+)"\} (\d+)$', page, re.MULTILINE)
+    return {outcome: int(count) for outcome, count in counts}
+
+
 def run_session(http):
     """A session from its creation to its end; its id."""
     session = str(uuid.uuid4())
@@ -144,6 +152,11 @@ def main(binary):
         found = sessions(port, away)
         assert all(len(found[session]) == 3 for session in away), found
         print("ok: what happened meanwhile arrived when Redis came back")
+        end = time.monotonic() + 5
+        while (counts := published(http)).get("written", 0) < 12 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert counts == {"written": 12, "dropped": 0}, counts
+        print("ok: the metrics page counts the events of four sessions as written, none as dropped")
     finally:
         fleet.terminate()
         fleet.wait(60)

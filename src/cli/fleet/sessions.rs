@@ -7,6 +7,7 @@ use super::link::{Link, Where, refused, timed};
 use super::{table, words};
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
 use crate::cli::output::say;
+use crate::fleet::clock::now_ms;
 use crate::proto::neuro::ext::{ListSessionsRequest, Phase, SessionSummary};
 
 /// Sessions on a page.
@@ -58,7 +59,7 @@ pub async fn run(args: &SessionsArgs) -> Outcome {
         }
         return Ok(Exit::Ok);
     }
-    let now_ms = words::now_ms();
+    let now = now_ms();
     let rows: Vec<[String; 7]> = list
         .iter()
         .map(|session| {
@@ -68,7 +69,7 @@ pub async fn run(args: &SessionsArgs) -> Outcome {
                 words::phase(session.phase),
                 session.owner.clone(),
                 session.instance_ids.len().to_string(),
-                words::age(now_ms - session.created_at_ms),
+                words::age(now - session.created_at_ms),
                 words::age(session.idle_ms),
             ]
         })

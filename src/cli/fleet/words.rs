@@ -24,12 +24,6 @@ pub fn age(ms: i64) -> String {
     }
 }
 
-/// The wall clock, Unix ms.
-pub fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// `HH:MM:SS` of a Unix time in ms, UTC.
 pub fn clock(at_ms: i64) -> String {
     let seconds = at_ms.div_euclid(1000).rem_euclid(86_400);

@@ -16,6 +16,7 @@ pub struct InstanceCommand {
     env: BTreeMap<String, String>,
     pool: String,
     orchestrator: String,
+    signalling: String,
     data: String,
 }
 
@@ -31,6 +32,7 @@ impl InstanceCommand {
             env: pool.env.clone(),
             pool: pool.name.clone(),
             orchestrator: launch.orchestrator_url.clone(),
+            signalling: relay(&launch.http_url),
             data: launch.data.display().to_string(),
         };
         if command.program.first().is_none_or(|program| program.trim().is_empty()) {
@@ -43,11 +45,12 @@ impl InstanceCommand {
     #[must_use]
     pub fn argv(&self, birth: &Birth) -> Vec<String> {
         let id = birth.instance.to_string();
-        let places: [(&str, &str); 5] = [
+        let places: [(&str, &str); 6] = [
             ("{id}", &id),
             ("{name}", &birth.name),
             ("{pool}", &self.pool),
             ("{orchestrator}", &self.orchestrator),
+            ("{signalling}", &self.signalling),
             ("{data}", &self.data),
         ];
         self.program.iter().map(|part| fill(part, &places)).collect()
@@ -80,11 +83,21 @@ fn usual(pool: &Pool, launch: &Launch) -> Vec<String> {
         ["--orchestrator", "{orchestrator}", "--instance-id", "{id}", "--name", "{name}", "--pool", "{pool}"];
     let mut argv = vec![launch.binary.display().to_string(), sort.to_owned()];
     argv.extend(places.map(str::to_owned));
-    argv.extend(["--data".to_owned(), "{data}".to_owned()]);
+    argv.extend(["--data", "{data}"].map(str::to_owned));
+    if sort == "simulate" && !launch.http_url.is_empty() {
+        argv.extend(["--signalling", "{signalling}"].map(str::to_owned));
+    }
     if let Some(key_file) = &launch.key_file {
         argv.extend(["--key-file".to_owned(), key_file.display().to_string()]);
     }
     argv
+}
+
+/// Where a simulator meets browsers; it fills in the session itself.
+fn relay(http_url: &str) -> String {
+    let url = http_url.trim_end_matches('/');
+    let url = url.strip_prefix("http").map_or_else(|| url.to_owned(), |rest| format!("ws{rest}"));
+    format!("{url}/api/webrtc/signaling/isaac-sim/{{session}}")
 }
 
 /// Replaces every place in one pass: what is put in is not looked at again.
@@ -129,6 +142,7 @@ mod tests {
         Launch {
             binary: "/opt/neuro".into(),
             orchestrator_url: "http://127.0.0.1:50051".to_owned(),
+            http_url: "http://127.0.0.1:8010".to_owned(),
             data: "/var/lib/neuro".into(),
             key_file: Some("/etc/neuro key".into()),
         }
@@ -145,6 +159,19 @@ mod tests {
             birth.instance
         );
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn a_simulator_is_told_where_browsers_look_for_it() {
+        let pool = Pool { name: "sims".to_owned(), role: "simulator".to_owned(), ..Pool::default() };
+        let birth = Birth { instance: InstanceId::new(), name: "sim-1".to_owned() };
+        let argv = InstanceCommand::new(&pool, &launch()).unwrap().argv(&birth);
+        let flag = argv.iter().position(|part| part == "--signalling").unwrap();
+        assert_eq!(argv[flag + 1], "ws://127.0.0.1:8010/api/webrtc/signaling/isaac-sim/{session}");
+        let nowhere = Launch { http_url: String::new(), ..launch() };
+        let argv = InstanceCommand::new(&pool, &nowhere).unwrap().argv(&birth);
+        assert!(!argv.contains(&"--signalling".to_owned()));
+        assert_eq!(relay("https://fleet.test/"), "wss://fleet.test/api/webrtc/signaling/isaac-sim/{session}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Launch {
     pub binary: PathBuf,
     /// `http://host:port` of the gRPC listener, as instances reach it.
     pub orchestrator_url: String,
+    /// `http://host:port` of the HTTP listener, as instances reach it.
+    pub http_url: String,
     /// The data folder.
     pub data: PathBuf,
     /// The file with the key that instances show; `None` when everybody may attach.

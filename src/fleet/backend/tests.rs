@@ -48,6 +48,7 @@ fn backend(kind: &str, url: &str, resources: &str, data: &std::path::Path) -> Ar
     let launch = Launch {
         binary: "/opt/neuro".into(),
         orchestrator_url: "http://head:50051".to_owned(),
+        http_url: String::new(),
         data: data.to_owned(),
         key_file: None,
     };
@@ -169,6 +170,7 @@ async fn a_refusal_of_slurm_is_told_in_its_words_and_so_is_its_absence() {
     let launch = Launch {
         binary: "/n".into(),
         orchestrator_url: String::new(),
+        http_url: String::new(),
         data: data.path().to_owned(),
         key_file: None,
     };

@@ -17,8 +17,9 @@ use super::seat::{Seat, Who, key_of};
 use super::secret::secret;
 use super::stream::{Connection, RobotStream, over};
 use super::token::{Claims, TokenKey};
-use super::wheel::{Need, Wheel, locked, now_ms};
+use super::wheel::{Need, Wheel, locked};
 use crate::fleet::books::Books;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::link::Links;
@@ -26,6 +27,8 @@ use crate::fleet::request::{ControlHandle, TakeControl};
 use crate::fleet::rows::{ControlRow, ended};
 use crate::fleet::settings;
 use crate::fleet::spec::{Mode, SessionSpec};
+use crate::fleet::url::websocket;
+use crate::fleet::validate;
 use crate::proto::neuro::ext::{self, Controller};
 
 /// Requests that wait for a keeper.
@@ -85,7 +88,7 @@ impl Controls {
             key,
             settings: options.settings,
             demonstrations: options.demonstrations,
-            ws_url: ws_url(&options.http_url),
+            ws_url: websocket(&options.http_url),
             policy: options.policy,
             http: reqwest::Client::new(),
             remote: Mutex::new(BTreeMap::new()),
@@ -113,10 +116,7 @@ impl Controls {
     /// `NotFound`; `Invalid` without a user; `Precondition` while another person drives (unless forced), in a mode or
     /// phase without driving; `Unavailable` when the simulator does not answer.
     pub async fn take(&self, request: TakeControl) -> Result<ext::ControlLease, FleetError> {
-        if request.user.is_empty() || request.user.len() > 256 {
-            let problem = format!("has {} bytes, expected 1 to 256", request.user.len());
-            return Err(FleetError::invalid("user", problem));
-        }
+        validate::options::user(&request.user)?;
         let wheel = self.wheel(&request.session, request.instance)?;
         let (reply, answer) = oneshot::channel();
         let take = TakeSeat {
@@ -365,13 +365,4 @@ async fn ask(wheel: &Wheel, ask: Ask) -> Result<(), FleetError> {
 
 fn now_s() -> f64 {
     now_ms() as f64 / 1e3
-}
-
-fn ws_url(http_url: &str) -> String {
-    let url = http_url.trim_end_matches('/');
-    match url.split_once("://") {
-        Some(("https", rest)) => format!("wss://{rest}"),
-        Some((_, rest)) => format!("ws://{rest}"),
-        None => format!("ws://{url}"),
-    }
 }

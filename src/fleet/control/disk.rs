@@ -8,9 +8,10 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
-use super::wheel::now_ms;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::instance::demonstration::{Line, Meta};
+use crate::telemetry::fleet::demonstrated;
 
 /// Most steps of one demonstration.
 const MOST_STEPS: u32 = 100_000;
@@ -74,6 +75,7 @@ fn write(
             break;
         }
         meta.steps += 1;
+        demonstrated();
         meta.total_reward += reward;
         next = queue.blocking_recv();
     }

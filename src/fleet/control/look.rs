@@ -11,6 +11,8 @@ use crate::fleet::spec::{Mode, SessionSpec};
 /// One environment of a session.
 #[derive(Debug, Clone)]
 pub struct Place {
+    /// Whose session it is.
+    pub owner: String,
     /// Who drives in general.
     pub mode: Mode,
     /// Of the session.
@@ -66,6 +68,7 @@ impl Place {
             let control =
                 robot.as_ref().and_then(|robot| tables.controls.get(&(session.clone(), robot.id))).cloned();
             Some(Self {
+                owner: row.owner.clone(),
                 mode: row.mode,
                 phase: row.phase,
                 human_demo: spec.human_demo,

@@ -13,7 +13,8 @@ use super::camera::{self, Shutter};
 use super::disk::{self, Entry, Finished};
 use super::house::House;
 use super::look::{Place, Robot};
-use super::wheel::{Heard, Wheel, now_ms};
+use super::wheel::{Heard, Wheel};
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::event::EventKind;
 use crate::fleet::ids::{InstanceId, SessionId};
@@ -22,7 +23,6 @@ use crate::fleet::rows::DemonstrationRow;
 use crate::instance::contract::FromRobot;
 use crate::instance::demonstration::{Line, Meta};
 use crate::proto::neuro::ext;
-use crate::telemetry;
 
 /// Steps between the robot and the disk.
 const QUEUE: usize = 256;
@@ -34,6 +34,7 @@ const FINISH_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Recording {
     id: String,
     session: SessionId,
+    owner: String,
     instance: InstanceId,
     shutter: Shutter,
     stop: Option<oneshot::Sender<()>>,
@@ -87,6 +88,7 @@ impl Recording {
         Self {
             id,
             session: wheel.session.clone(),
+            owner: place.owner.clone(),
             instance: robot.id,
             shutter,
             stop: Some(stop),
@@ -137,7 +139,6 @@ impl Recording {
         if let Some(trouble) = &finished.trouble {
             note(house, &self.session, self.instance, &format!("recording ended early: {trouble}")).await;
         }
-        telemetry::fleet::demonstrated(finished.meta.steps.into());
         let demonstration = ext::Demonstration {
             id: self.id.clone(),
             instance_id: self.instance.to_string(),
@@ -148,7 +149,8 @@ impl Recording {
             uri: format!("file://{}", finished.folder.display()),
             sha256: finished.meta.steps_sha256,
         };
-        let row = DemonstrationRow { session: self.session.clone(), demonstration };
+        let (session, owner) = (self.session.clone(), self.owner.clone());
+        let row = DemonstrationRow { session, owner, demonstration };
         if let Err(error) = house.books.apply(Command::AddDemonstration(row)).await {
             tracing::warn!(session = %self.session, demonstration = self.id, "not in the books: {error}");
         }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use super::keeper::Ask;
 use super::lease::Lease;
 use super::outbox::{Outbox, Outgoing};
+use crate::fleet::clock::now_ms;
 use crate::fleet::ids::{Fence, InstanceId, SessionId};
 use crate::instance::contract::{FromRobot, ToRobot};
 use crate::telemetry::fleet::{CommandOutcome, commanded};
@@ -166,10 +167,4 @@ impl Drop for Need {
 
 pub(super) fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Unix time in ms.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -187,13 +187,8 @@ pub enum Command {
     AddSnapshot(SnapshotRow),
     /// A demonstration was written (and its event).
     AddDemonstration(DemonstrationRow),
-    /// Sessions that a restart starts from there instead.
-    SetRestore {
-        /// Which.
-        session: SessionId,
-        /// A snapshot id; empty for none.
-        snapshot: String,
-    },
+    /// Demonstrations whose files are gone, by id.
+    ForgetDemonstrations(Vec<String>),
     /// Sessions that ended before then go, with their logs. Snapshots and demonstrations stay.
     Prune {
         /// Unix ms.
@@ -339,6 +334,8 @@ pub enum Change {
     Snapshot(SnapshotRow),
     /// A demonstration.
     Demonstration(DemonstrationRow),
+    /// A demonstration whose files are gone: its id.
+    DemonstrationGone(String),
 }
 
 /// Settings of the books.

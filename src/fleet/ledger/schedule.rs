@@ -243,14 +243,16 @@ impl Ledger {
 
 impl Tables {
     /// Low sessions to stop so that this one finds enough, the youngest first; `None` when that would not help, empty
-    /// when it needs none. Sessions that a person drives are never among them.
+    /// when it needs none. Sessions under a person's lease are never among them, nor are those to be `spared`: who
+    /// watches is not in the books.
     #[must_use]
-    pub fn victims_for(&self, session: &SessionId) -> Option<Vec<SessionId>> {
+    pub fn victims_for(&self, session: &SessionId, spared: &BTreeSet<SessionId>) -> Option<Vec<SessionId>> {
         let row = self.sessions.get(session)?;
         let wanted =
             Wanted::of(row, self.missing(row), self.allowance(row, &usage::month(row.queued_ms)).ok()?);
         let mut imagined = self.clone();
-        let mut low: Vec<&SessionRow> = self.active().filter(|low| self.may_yield(low, row)).collect();
+        let mut low: Vec<&SessionRow> = self.active().collect();
+        low.retain(|low| self.may_yield(low, row) && !spared.contains(&low.id));
         low.sort_by_key(|low| std::cmp::Reverse(low.granted_ms));
         let mut victims = Vec::new();
         let mut low = low.into_iter();

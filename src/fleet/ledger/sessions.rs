@@ -153,15 +153,6 @@ impl Ledger {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn set_restore(&mut self, id: &SessionId, snapshot: String) -> Result<Outcome, FleetError> {
-        let mut row = self.session(id)?.clone();
-        if row.restore_from != snapshot {
-            row.restore_from = snapshot;
-            self.put_session(row);
-        }
-        Ok(Outcome::Done)
-    }
-
     pub(super) fn add_demonstration(&mut self, row: DemonstrationRow) -> Result<Outcome, FleetError> {
         if self.tables.demonstrations.get(&row.demonstration.id) == Some(&row) {
             return Ok(Outcome::Done);

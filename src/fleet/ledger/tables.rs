@@ -135,6 +135,7 @@ impl Tables {
             Change::Demonstration(row) => {
                 self.demonstrations.insert(row.demonstration.id.clone(), row.clone());
             }
+            Change::DemonstrationGone(id) => drop(self.demonstrations.remove(id)),
             Change::Fleet { drain_until_ms } => self.drain_until_ms = *drain_until_ms,
             Change::Accounted { at_ms } => self.accounted_ms = *at_ms,
         }
@@ -286,6 +287,14 @@ impl Tables {
             return None;
         }
         Some(tail.iter().filter(|row| row.seq > after).take(limit).cloned().collect())
+    }
+
+    /// What was recorded in a session, under its present owner.
+    #[must_use]
+    pub fn demonstrations_of(&self, session: &SessionId) -> Vec<DemonstrationRow> {
+        let Some(row) = self.sessions.get(session) else { return Vec::new() };
+        let own = |one: &&DemonstrationRow| one.session == *session && one.owner == row.owner;
+        self.demonstrations.values().filter(own).cloned().collect()
     }
 
     /// The limits of an owner.

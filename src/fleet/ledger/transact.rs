@@ -104,7 +104,10 @@ impl Ledger {
                 Ok(Outcome::Done)
             }
             Command::AddDemonstration(row) => self.add_demonstration(row),
-            Command::SetRestore { session, snapshot } => self.set_restore(&session, snapshot),
+            Command::ForgetDemonstrations(ids) => {
+                ids.into_iter().for_each(|id| self.put(Change::DemonstrationGone(id)));
+                Ok(Outcome::Done)
+            }
             Command::Prune { ended_before_ms } => self.prune(ended_before_ms),
             Command::Tick => self.tick(),
         }

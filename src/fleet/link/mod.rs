@@ -12,11 +12,12 @@ mod outbox;
 mod pending;
 pub mod registry;
 pub mod rest;
+mod tally;
 #[cfg(test)]
 pub(in crate::fleet) mod tests;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -58,11 +59,6 @@ pub enum Report {
     Progress(InstanceId, ext::Progress),
     /// A trainer is done.
     TrainingEnd(InstanceId, ext::TrainingEnd),
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What an order is called in messages.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -13,7 +13,7 @@ use super::attach::Attachment;
 use super::hello;
 use super::line::{Line, Say};
 use super::pending::Asked;
-use super::{Answer, Ask, Link, Pulse, Report};
+use super::{Answer, Ask, Link, Pulse, Report, ask_name, tally};
 use crate::fleet::books::Books;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{Fence, InstanceId};
@@ -21,6 +21,7 @@ use crate::fleet::ledger::Registration;
 use crate::fleet::rows::Condition;
 use crate::fleet::settings::Leases;
 use crate::proto::neuro::ext;
+use crate::telemetry::fleet::{OrderOutcome, ordered};
 
 /// What may wait for one line to look at it.
 const MAILBOX: usize = 64;
@@ -55,6 +56,16 @@ struct Entry {
     link: Arc<dyn Link>,
     pulse: watch::Receiver<Option<Pulse>>,
     mailbox: Option<mpsc::Sender<Say>>,
+}
+
+impl Entry {
+    /// Asks, and counts what became of it.
+    async fn order(&self, fence: Fence, ask: Ask, limit: Duration) -> Result<Answer, FleetError> {
+        let (name, begun) = (ask_name(&ask), Instant::now());
+        let answer = self.link.order(fence, ask, limit).await;
+        ordered(name, tally::outcome(&answer, begun.elapsed(), limit));
+        answer
+    }
 }
 
 struct Inner {
@@ -141,12 +152,12 @@ impl Links {
         ask: Ask,
         limit: Duration,
     ) -> Result<Answer, FleetError> {
-        let link = self.entry(instance).map(|entry| entry.link);
-        let Some(link) = link else {
+        let Some(entry) = self.entry(instance) else {
+            ordered(ask_name(&ask), OrderOutcome::Away);
             let message = format!("instance {instance} is not attached");
             return Err(FleetError::Unavailable { message, retry_after: Duration::from_secs(1) });
         };
-        link.order(fence, ask, limit).await
+        entry.order(fence, ask, limit).await
     }
 
     /// What an instance last said. `None` before its first heartbeat, and once it is lost.
@@ -161,7 +172,7 @@ impl Links {
         let Some(entry) = self.entry(instance) else { return };
         tokio::spawn(async move {
             let stop = Ask::Stop(ext::Stop { cleanup: true, grace_ms: 0 });
-            if let Err(error) = entry.link.order(fence, stop, DROP_LIMIT).await {
+            if let Err(error) = entry.order(fence, stop, DROP_LIMIT).await {
                 tracing::debug!(%instance, %fence, %error, "did not drop what it ran");
             }
         });

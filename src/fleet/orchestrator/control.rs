@@ -45,15 +45,15 @@ impl Orchestrator {
         self.controls().release(by, resume_policy).await
     }
 
-    /// Recorded take-overs of a session, oldest first.
+    /// Recorded take-overs of a session, oldest first: those whose files are still there. What was recorded in an earlier
+    /// session of the same id, of another owner, is not its.
     ///
     /// # Errors
     /// `NotFound`.
     pub fn demonstrations(&self, session: &SessionId) -> Result<Vec<DemonstrationRow>, FleetError> {
         self.live(session)?;
-        let mut rows: Vec<DemonstrationRow> = self.books().read(|tables| {
-            tables.demonstrations.values().filter(|row| row.session == *session).cloned().collect()
-        });
+        let mut rows = self.books().read(|tables| tables.demonstrations_of(session));
+        rows.retain(DemonstrationRow::is_kept);
         rows.sort_by_key(|row| row.demonstration.started_at_ms);
         Ok(rows)
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::Orchestrator;
 use super::keeper::Busy;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::ledger::Command;
 use crate::fleet::link::Ask;
 use crate::fleet::rows::{InstanceRow, Phase, Role, SessionRow, ended};
-use crate::fleet::session::house::now_ms;
 use crate::fleet::session::look::{human_drives, settled};
 use crate::fleet::spec::Mode;
 use crate::proto::neuro::ext;
@@ -101,17 +101,23 @@ impl Orchestrator {
     fn nobody_drives(&self, row: &SessionRow) -> Result<(), FleetError> {
         let now = now_ms();
         let leased = self.books().read(|tables| human_drives(tables, &row.id, now));
-        let presence = self.controls().presence(&row.id);
-        let recent = now.saturating_sub(presence.last_command_ms);
-        let attended = row.mode == Mode::Manual
-            && (presence.connections > 0 || recent < i64::try_from(DRIVING.as_millis()).unwrap_or(0));
-        if leased || attended {
+        if leased || self.attended(row, now) {
             return Err(FleetError::Precondition(format!(
-                "a person drives session {}: it is not preempted",
+                "a person drives or watches session {}: it is not preempted",
                 row.id
             )));
         }
         Ok(())
+    }
+
+    /// Whether a person is at a manual session: connected, or a moment ago commanding. The books know leases alone.
+    pub(super) fn attended(&self, row: &SessionRow, now_ms: i64) -> bool {
+        if row.mode != Mode::Manual {
+            return false;
+        }
+        let presence = self.controls().presence(&row.id);
+        let recent = now_ms.saturating_sub(presence.last_command_ms);
+        presence.connections > 0 || recent < i64::try_from(DRIVING.as_millis()).unwrap_or(0)
     }
 
     /// Moves sessions off what drains, as far as others are free; at the deadline they stop.

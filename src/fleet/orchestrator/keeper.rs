@@ -1,6 +1,6 @@
 //! Once a second: the queue, lifetimes, drains, preemption, and how much the pools should grow.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,18 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::{Orchestrator, WeakOrchestrator};
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::SessionId;
 use crate::fleet::ledger::Command;
 use crate::fleet::rows::{Phase, Role, SessionRow};
-use crate::fleet::session::house::{now_ms, seconds};
+use crate::fleet::session::house::seconds;
 use crate::fleet::spec::{Mode, Priority};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
+/// A session that could not be stopped for another is left alone for so long.
+const PREEMPT_AGAIN: Duration = Duration::from_secs(30);
 /// Between two looks for sessions that ended long ago.
 const PRUNE: Duration = Duration::from_secs(60);
 
@@ -46,7 +49,11 @@ pub(super) async fn run(this: WeakOrchestrator) {
 
 /// Sessions that something is being done to in the background: nothing is begun twice.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Busy(Arc<Mutex<HashSet<SessionId>>>);
+pub(super) struct Busy {
+    at: Arc<Mutex<HashSet<SessionId>>>,
+    /// Those that were not preempted when they should have been, and when that was.
+    refused: Arc<Mutex<HashMap<SessionId, Instant>>>,
+}
 
 impl Busy {
     /// Does it beside the rounds, unless something is being done to this session already.
@@ -56,10 +63,10 @@ impl Busy {
         what: &'static str,
         work: impl Future<Output = Result<(), FleetError>> + Send + 'static,
     ) {
-        if !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone()) {
+        if !self.at.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone()) {
             return;
         }
-        let (busy, session) = (self.0.clone(), session.clone());
+        let (busy, session) = (Arc::clone(&self.at), session.clone());
         tokio::spawn(async move {
             match work.await {
                 Ok(()) => info!(%session, what, "done"),
@@ -67,6 +74,13 @@ impl Busy {
             }
             busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
         });
+    }
+
+    /// Sessions that are not asked to make way again so soon.
+    fn refused(&self) -> BTreeSet<SessionId> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|_, at| at.elapsed() < PREEMPT_AGAIN);
+        refused.keys().cloned().collect()
     }
 }
 
@@ -122,23 +136,34 @@ impl Orchestrator {
         self.close(&row.id, Phase::Stopped, reason).await.map(|_| ())
     }
 
-    /// Stops low sessions for one that is high and has waited long enough.
+    /// Stops low sessions for one that is high and has waited long enough. Those that a person is at are passed over: if
+    /// the others are not enough, it waits.
     fn preempt_for_waiting(&self, busy: &Busy) {
         let Some(after) = seconds(self.fleet_settings().queue.preempt_after_s) else { return };
         let now = now_ms();
-        let victims = self.books().read(|tables| {
-            let waiting = tables.queue().iter().filter_map(|id| tables.sessions.get(id));
+        let found = self.books().read(|tables| {
+            let mut waiting = tables.queue().iter().filter_map(|id| tables.sessions.get(id));
             let waiting = waiting
-                .filter(|row| row.priority == Priority::High && since(now, row.queued_ms) > after)
-                .map(|row| row.id.clone())
-                .next()?;
-            tables.victims_for(&waiting).map(|victims| (waiting, victims))
+                .find(|row| row.priority == Priority::High && since(now, row.queued_ms) > after)?
+                .id
+                .clone();
+            let low = tables.active().filter(|row| row.priority == Priority::Low && row.mode == Mode::Manual);
+            Some((waiting, low.cloned().collect::<Vec<_>>()))
         });
-        let Some((waiting, victims)) = victims else { return };
-        for victim in victims {
-            let (this, id) = (self.clone(), victim.clone());
+        let Some((waiting, low)) = found else { return };
+        let mut spared = busy.refused();
+        spared.extend(low.into_iter().filter(|row| self.attended(row, now)).map(|row| row.id));
+        let victims = self.books().read(|tables| tables.victims_for(&waiting, &spared));
+        for victim in victims.unwrap_or_default() {
+            let (this, id, refused) = (self.clone(), victim.clone(), Arc::clone(&busy.refused));
             let reason = format!("{waiting} has a higher priority");
-            busy.spawn(&victim, "preempt", async move { this.preempt(&id, &reason, true).await.map(|_| ()) });
+            busy.spawn(&victim, "preempt", async move {
+                let preempted = this.preempt(&id, &reason, true).await.map(|_| ());
+                if preempted.is_err() {
+                    refused.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Instant::now());
+                }
+                preempted
+            });
         }
     }
 
@@ -166,7 +191,8 @@ impl Orchestrator {
         self.inner.pools.demand(Role::Trainer, trainers);
     }
 
-    async fn prune(&self) {
+    /// Sessions that ended long ago go with their logs and checkpoints; snapshots and demonstrations stay.
+    pub(super) async fn prune(&self) {
         let Some(kept) = seconds(self.fleet_settings().sessions.keep_ended_s) else { return };
         let ended_before_ms = now_ms().saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
         let old: Vec<SessionId> = self.books().read(|tables| {
@@ -178,6 +204,10 @@ impl Orchestrator {
         if old.is_empty() {
             return;
         }
+        // Before the row, so that nothing is left of it that nobody remembers.
+        for session in &old {
+            self.remove_checkpoints(session).await;
+        }
         match self.books().apply(Command::Prune { ended_before_ms }).await {
             Err(error) => warn!(%error, "old sessions stay"),
             Ok(_) => {
@@ -186,7 +216,24 @@ impl Orchestrator {
                     self.house().memos.forget(session);
                 }
                 info!(sessions = old.len(), "forgot sessions that ended long ago");
+                self.forget_demonstrations().await;
             }
+        }
+    }
+
+    /// Demonstrations that no session shows any more stay in the books for as long as their files are there.
+    async fn forget_demonstrations(&self) {
+        let orphans = self.books().read(|tables| {
+            let rows = tables.demonstrations.values();
+            let orphans = rows.filter(|row| !tables.sessions.contains_key(&row.session));
+            orphans.cloned().collect::<Vec<_>>()
+        });
+        let gone = move || orphans.into_iter().filter(|row| !row.is_kept()).map(|row| row.demonstration.id);
+        let gone = tokio::task::spawn_blocking(|| gone().collect::<Vec<_>>()).await.unwrap_or_default();
+        if !gone.is_empty()
+            && let Err(error) = self.books().apply(Command::ForgetDemonstrations(gone)).await
+        {
+            warn!(%error, "demonstrations without files stay in the books");
         }
     }
 }

@@ -6,6 +6,7 @@ use super::Orchestrator;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::ledger::{Command, Outcome};
+use crate::fleet::leftovers;
 use crate::fleet::link::Ask;
 use crate::fleet::request::SceneChange;
 use crate::fleet::rows::{Phase, Quota, Role, ended};
@@ -63,25 +64,58 @@ impl Orchestrator {
         self.live(session)?.ask(CALL_LIMIT, |reply| Wish::Update(change, reply)).await
     }
 
-    /// Ends it. Without `cleanup` a trainer is asked for a last checkpoint first. Idempotent: an ended one releases
-    /// nothing. What was begun is finished even if the caller goes away.
+    /// Ends it. Without `cleanup` a trainer is asked for a last checkpoint first; with it, checkpoints that no end of
+    /// training names are removed. Idempotent: an ended one releases nothing. What was begun is finished even if the
+    /// caller goes away.
     ///
     /// # Errors
     /// `NotFound`.
     pub async fn stop(&self, session: &SessionId, cleanup: bool) -> Result<Vec<InstanceId>, FleetError> {
         let row = self.books().read(|tables| tables.sessions.get(session).cloned());
         let row = row.ok_or_else(|| FleetError::not_found("session", session))?;
+        let (this, session) = (self.clone(), session.clone());
         if ended(row.phase) {
+            if cleanup {
+                this.clean_up(&session).await;
+            }
             return Ok(Vec::new());
         }
-        let (this, session) = (self.clone(), session.clone());
         let stopping = tokio::spawn(async move {
             if !cleanup && row.mode.trains() && settled(row.phase) {
                 this.last_checkpoint(&session).await;
             }
-            this.close(&session, Phase::Stopped, "stopped on request".to_owned()).await
+            let freed = this.close(&session, Phase::Stopped, "stopped on request".to_owned()).await;
+            if cleanup && freed.is_ok() {
+                this.clean_up(&session).await;
+                // What its trainer wrote before it heard of the end.
+                tokio::spawn(async move {
+                    tokio::time::sleep(LAST_CHECKPOINT).await;
+                    this.clean_up(&session).await;
+                });
+            }
+            freed
         });
         stopping.await.map_err(FleetError::internal)?
+    }
+
+    /// Removes checkpoints of a session that has ended. Those of a training that came to an end are its result, which
+    /// was told: they stay until the session is forgotten.
+    async fn clean_up(&self, session: &SessionId) {
+        let over =
+            self.books().read(|tables| tables.sessions.get(session).is_some_and(|row| ended(row.phase)));
+        let live = self.house().live(session).filter(|_| over);
+        if live.is_some_and(|live| live.memo(|memo| memo.training_end.is_none())) {
+            self.remove_checkpoints(session).await;
+        }
+    }
+
+    /// Removes everything that trainers of a session kept, except what is in snapshots.
+    pub(super) async fn remove_checkpoints(&self, session: &SessionId) {
+        let folder = self.house().checkpoints.join(session.as_str());
+        let removed = tokio::task::spawn_blocking(move || leftovers::remove(&folder)).await;
+        if let Err(error) = removed {
+            tracing::warn!(%session, %error, "its checkpoints were not removed");
+        }
     }
 
     /// Ends a session; the instances that this freed.

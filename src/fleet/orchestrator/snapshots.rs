@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Orchestrator;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::SessionId;
 use crate::fleet::ledger::Command;
 use crate::fleet::request::{CreateSession, RestoreSnapshot, SaveSnapshot, SessionOptions};
 use crate::fleet::rows::{SnapshotRow, ended};
-use crate::fleet::session::house::now_ms;
 use crate::fleet::session::memo::Memo;
 use crate::fleet::session::restore::read_verified;
 use crate::fleet::session::wish::{RestoreWish, SaveWish, Wish};

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -12,6 +11,7 @@ use crate::fleet::books::Books;
 use crate::fleet::control::{ControlOptions, Controls};
 use crate::fleet::error::FleetError;
 use crate::fleet::ledger::{Command, LedgerOptions, Notice};
+use crate::fleet::leftovers;
 use crate::fleet::link::Links;
 use crate::fleet::pool::{Launch, Pools};
 use crate::fleet::rows::Quota;
@@ -32,6 +32,7 @@ impl Orchestrator {
         let begun = tokio::time::Instant::now();
         let (books, notices) = open_books(&options).await?;
         let settings = &options.settings;
+        sweep(&options).await;
         let (links, reports) = Links::new(books.clone(), settings.leases.clone());
         apply_quotas(&books, settings).await?;
         let controls = Controls::start(
@@ -52,6 +53,7 @@ impl Orchestrator {
         let launch = Launch {
             binary,
             orchestrator_url: options.grpc_url.clone(),
+            http_url: options.http_url.clone(),
             data: options.folder(&PathBuf::new(), ""),
             key_file: options.key_file.clone(),
         };
@@ -99,25 +101,17 @@ impl Orchestrator {
         self.controls().shutdown().await;
         self.books().close().await;
     }
+}
 
-    /// Drains the fleet, waits for its sessions (at most `deadline`; those that train are saved and queued again), ends
-    /// the instances that the pools started, then [`shutdown`](Self::shutdown).
-    ///
-    /// # Errors
-    /// When the books do not take it.
-    pub async fn drain_and_stop(&self, deadline: Duration) -> Result<(), FleetError> {
-        self.drain(None, deadline, false).await?;
-        let until = tokio::time::Instant::now() + deadline + Duration::from_secs(90);
-        let held = || {
-            self.books()
-                .read(|tables| tables.instances.values().filter(|instance| instance.holder.is_some()).count())
-        };
-        while held() > 0 && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        self.inner.pools.end_all().await;
-        self.shutdown().await;
-        Ok(())
+/// Nothing of this orchestrator writes yet.
+async fn sweep(options: &OrchestratorOptions) {
+    let storage = &options.settings.storage;
+    let snapshots = options.folder(&storage.snapshots, "snapshots");
+    let demonstrations = options.folder(&storage.demonstrations, "demonstrations");
+    match tokio::task::spawn_blocking(move || leftovers::sweep(&snapshots, &demonstrations)).await {
+        Ok(0) => {}
+        Ok(swept) => info!(swept, "removed what was half written when the last orchestrator ended"),
+        Err(error) => warn!(%error, "half-written folders stay"),
     }
 }
 

@@ -1,13 +1,15 @@
 //! What the edges show: rows joined with what instances last said.
 
 use super::{FleetHealth, Orchestrator};
+use crate::fleet::access::Identity;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{InstanceId, SessionId};
 use crate::fleet::ledger::Tables;
 use crate::fleet::request::SessionFilter;
 use crate::fleet::rows::{InstanceRow, Role, SessionRow, ended};
-use crate::fleet::session::house::now_ms;
 use crate::fleet::session::look::decode_spec;
+use crate::fleet::url::websocket;
 use crate::fleet::view::{InstanceView, PoolView, SessionPage, SessionView};
 use crate::proto::neuro::ext::Controller;
 
@@ -25,6 +27,19 @@ impl Orchestrator {
         self.peek(session)
     }
 
+    /// As [`session`](Self::session), for a caller: one of somebody else's is not there, and idles on.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn session_for(&self, caller: &Identity, session: &SessionId) -> Result<SessionView, FleetError> {
+        let view = self.peek(session)?;
+        if !caller.sees(&view.row.owner) {
+            return Err(FleetError::not_found("session", session));
+        }
+        self.live(session)?;
+        Ok(view)
+    }
+
     /// As [`session`](Self::session), without keeping it from idling: for pages that look at everything.
     ///
     /// # Errors
@@ -38,13 +53,21 @@ impl Orchestrator {
     ///
     /// # Errors
     /// `NotFound`.
-    pub fn session_of_training(&self, training_id: &str) -> Result<SessionView, FleetError> {
+    pub fn session_of_training(
+        &self,
+        caller: &Identity,
+        training_id: &str,
+    ) -> Result<SessionView, FleetError> {
+        let unknown = || FleetError::not_found("training", training_id);
         let found = self.books().read(|tables| {
             let mut rows = tables.sessions.values();
             rows.find(|row| !training_id.is_empty() && row.training_id == training_id)
                 .map(|row| row.id.clone())
         });
-        self.session(&found.ok_or_else(|| FleetError::not_found("training", training_id))?)
+        self.session_for(caller, &found.ok_or_else(unknown)?).map_err(|error| match error {
+            FleetError::NotFound { .. } => unknown(),
+            error => error,
+        })
     }
 
     /// One page of sessions, newest first.
@@ -176,14 +199,6 @@ impl Orchestrator {
 fn members(tables: &Tables, session: &SessionId) -> Vec<InstanceRow> {
     let ids: Vec<InstanceId> = tables.members(session).iter().map(|member| member.instance).collect();
     ids.iter().filter_map(|id| tables.instances.get(id).cloned()).collect()
-}
-
-fn websocket(http: &str) -> String {
-    match http.split_once("://") {
-        Some(("https", rest)) => format!("wss://{rest}"),
-        Some((_, rest)) => format!("ws://{rest}"),
-        None => format!("ws://{http}"),
-    }
 }
 
 fn page_start(token: &str) -> Result<Option<(i64, String)>, FleetError> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use super::plan::{self, Limits, Seen};
 use super::{Board, Kept, Standing};
 use crate::fleet::backend::Birth;
 use crate::fleet::books::Books;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::InstanceId;
 use crate::fleet::ledger::Command;
@@ -281,9 +282,4 @@ impl Keeper {
         }
         self.trouble = trouble;
     }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -131,7 +131,7 @@ impl Pools {
         } else {
             let idle = self.inner.books.read(|tables| {
                 let rows = tables.instances.values();
-                rows.filter(|row| row.role == role && plan::is_idle(row)).count()
+                rows.filter(|row| row.role == role && row.is_idle()).count()
             });
             missing.saturating_add(u32::try_from(idle).unwrap_or(u32::MAX))
         };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::fleet::ids::InstanceId;
-use crate::fleet::rows::{Condition, InstanceRow};
 use crate::fleet::settings::Pool;
 
 /// How long a spare one stays where the pool does not say.
@@ -68,12 +67,6 @@ pub struct Plan {
     pub start: u32,
     /// These not any more. None of them is held.
     pub stop: Vec<InstanceId>,
-}
-
-/// Whether an instance could be given away at once.
-#[must_use]
-pub fn is_idle(row: &InstanceRow) -> bool {
-    row.condition == Condition::Present && row.holder.is_none() && row.drain_until_ms.is_none()
 }
 
 /// How many instances count against `max`.

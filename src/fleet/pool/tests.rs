@@ -34,6 +34,7 @@ fn start(house: &House, pools: &[Pool]) -> Pools {
     let launch = Launch {
         binary: "/nowhere/neuro".into(),
         orchestrator_url: "http://127.0.0.1:1".to_owned(),
+        http_url: String::new(),
         data: house.folder.path().to_owned(),
         key_file: None,
     };
@@ -74,7 +75,7 @@ fn attach_all(house: &House) -> JoinHandle<()> {
 }
 
 fn idle(house: &House) -> usize {
-    house.books.read(|tables| tables.instances.values().filter(|row| plan::is_idle(row)).count())
+    house.books.read(|tables| tables.instances.values().filter(|row| row.is_idle()).count())
 }
 
 async fn until(what: &str, mut so: impl FnMut() -> bool) {
@@ -286,6 +287,7 @@ async fn pools_that_make_no_sense_are_refused_with_their_key() {
     let launch = Launch {
         binary: "/n".into(),
         orchestrator_url: String::new(),
+        http_url: String::new(),
         data: house.folder.path().to_owned(),
         key_file: None,
     };

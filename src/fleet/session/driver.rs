@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use super::house::{House, now_ms};
+use super::house::House;
 use super::live::Live;
 use super::look::Look;
 use super::orders::QUICK;
 use super::wish::Wish;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ledger::{Command, Outcome};
 use crate::fleet::link::Ask;

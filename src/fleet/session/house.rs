@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -111,13 +111,6 @@ impl House {
     pub fn load_limit(&self) -> Duration {
         seconds(self.settings.sessions.load_limit_s).unwrap_or(Duration::from_secs(60))
     }
-}
-
-/// Unix ms.
-#[must_use]
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A setting in seconds; `None` for 0, which is no limit.

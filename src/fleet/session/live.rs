@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::house::now_ms;
 use super::memo::Memo;
 use super::wish::Wish;
+use crate::fleet::clock::now_ms;
 use crate::fleet::ids::SessionId;
 use crate::fleet::orchestrator::tail::Tail;
 use crate::proto::neuro::ext;

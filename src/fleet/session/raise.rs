@@ -132,7 +132,8 @@ impl Driver {
                     self.order(trainer, Ask::ReplaceEnv(ask), QUICK).await?;
                 }
             } else if look.complete() {
-                let trained = self.train(look, trainer, snapshot.as_ref().zip(folder.as_deref())).await;
+                let from = snapshot.as_ref().zip(folder.as_deref());
+                let trained = self.train(look, trainer, from, target == Phase::Paused).await;
                 if let Err(error) = trained {
                     return self.give_up(trainer, error).await;
                 }

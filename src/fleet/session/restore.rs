@@ -9,6 +9,7 @@ use super::orders::{QUICK, SAVING};
 use super::wish::RestoreWish;
 use crate::fleet::error::FleetError;
 use crate::fleet::link::Ask;
+use crate::fleet::rows::Phase;
 use crate::fleet::snapshot::manifest::Manifest;
 use crate::proto::neuro::ext;
 
@@ -55,7 +56,8 @@ impl Driver {
             return Err(FleetError::Precondition(message));
         }
         self.order(trainer, Ask::Stop(ext::Stop { cleanup: false, grace_ms: 0 }), QUICK).await?;
-        self.train(&look, trainer, Some((&manifest, &folder))).await
+        let paused = look.row.phase == Phase::Paused;
+        self.train(&look, trainer, Some((&manifest, &folder)), paused).await
     }
 }
 

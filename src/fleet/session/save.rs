@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, IN_SNAPSHOT};
 use super::driver::Driver;
-use super::house::now_ms;
 use super::look::Look;
 use super::orders::SAVING;
 use super::wish::SaveWish;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ledger::Command;
 use crate::fleet::link::Ask;

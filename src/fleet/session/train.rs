@@ -13,17 +13,19 @@ use crate::fleet::event::EventKind;
 use crate::fleet::ids::InstanceId;
 use crate::fleet::ledger::Command;
 use crate::fleet::link::Ask;
-use crate::fleet::rows::{Phase, ended};
+use crate::fleet::rows::{DemonstrationRow, Phase, ended};
 use crate::fleet::snapshot::manifest::Manifest;
 use crate::proto::neuro::ext;
 
 impl Driver {
     /// Gives a trainer its work: from the beginning, from a snapshot, or from where the last one left its checkpoints.
+    /// In a session that is `paused` it waits with it.
     pub(super) async fn train(
         &self,
         look: &Look,
         trainer: &Seat,
         snapshot: Option<(&Manifest, &Path)>,
+        paused: bool,
     ) -> Result<(), FleetError> {
         let session = self.house.checkpoints.join(look.row.id.as_str());
         let (without, trained, run) =
@@ -56,6 +58,9 @@ impl Driver {
         };
         info!(session = %look.row.id, trainer = %trainer.name, restore_from = %work.restore_from, "training");
         self.order(trainer, Ask::Train(work), self.house.load_limit()).await?;
+        if paused {
+            self.order(trainer, Ask::Pause(ext::Pause {}), QUICK).await?;
+        }
         self.live.edit(|memo| {
             memo.set_up(trainer.instance, trainer.fence);
             (memo.trained, memo.run) = (true, run);
@@ -74,10 +79,8 @@ impl Driver {
     }
 
     fn demonstrations(&self) -> Vec<String> {
-        self.house.books.read(|tables| {
-            let own = tables.demonstrations.values().filter(|row| row.session == self.live.id);
-            own.map(|row| row.demonstration.uri.clone()).collect()
-        })
+        let own = self.house.books.read(|tables| tables.demonstrations_of(&self.live.id));
+        own.into_iter().filter(DemonstrationRow::is_kept).map(|row| row.demonstration.uri).collect()
     }
 
     /// The trainer is done. A hybrid session that a person drives stays until the person lets go.

@@ -291,7 +291,8 @@ pub struct Pool {
     /// Labels its instances get besides their own.
     pub labels: BTreeMap<String, String>,
     /// `process`, `slurm`, `ray`: the program and its arguments; empty: `neuro simulate` or `neuro trainer` of this binary.
-    /// `{id}`, `{name}`, `{pool}`, `{orchestrator}` (`http://host:port` of the gRPC listener) and `{data}` are replaced.
+    /// `{id}`, `{name}`, `{pool}`, `{orchestrator}` (`http://host:port` of the gRPC listener), `{signalling}` (a
+    /// simulator's end of the WebRTC relay) and `{data}` are replaced.
     pub command: Vec<String>,
     /// Its environment, added.
     #[serde(serialize_with = "show::secrets")]

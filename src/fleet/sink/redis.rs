@@ -15,6 +15,7 @@ use super::words::{self, Published};
 use crate::fleet::books::Books;
 use crate::fleet::error::FleetError;
 use crate::fleet::rows::{EventRow, Role};
+use crate::fleet::url::websocket;
 
 /// Events that wait for Redis.
 const QUEUE: usize = 4096;
@@ -52,7 +53,7 @@ impl RedisSink {
         let (queue, events) = mpsc::channel(QUEUE);
         let counts = Arc::new(Counts::default());
         tokio::spawn(write(client, events, Arc::clone(&counts)));
-        let ws_url = http_url.trim_end_matches('/').replacen("http", "ws", 1).into();
+        let ws_url = websocket(http_url).into();
         Ok(Self { queue, books, ws_url, counts })
     }
 

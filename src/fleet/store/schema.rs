@@ -8,7 +8,9 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// What an empty file becomes, step by step: the file's version is how many of them it has seen.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [FIRST, OWNED_DEMONSTRATIONS];
+
+const FIRST: &str = "
     CREATE TABLE instances (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, pool TEXT NOT NULL, node TEXT NOT NULL,
         condition TEXT NOT NULL, fence INTEGER NOT NULL, session TEXT, env_index INTEGER, since_ms INTEGER,
@@ -43,7 +45,19 @@ const STEPS: [&str; 1] = ["
     );
     CREATE TABLE demonstrations (id TEXT PRIMARY KEY, session TEXT NOT NULL, message BLOB NOT NULL);
     CREATE TABLE fleet (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
-"];
+";
+
+/// A demonstration belongs to the owner of its session. One that the session's log does not tell of may be that of an
+/// earlier session of the same id, of whomever: it is nobody's.
+const OWNED_DEMONSTRATIONS: &str = "
+    ALTER TABLE demonstrations ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    UPDATE demonstrations SET owner = coalesce((
+        SELECT sessions.owner FROM sessions WHERE sessions.id = demonstrations.session AND EXISTS (
+            SELECT 1 FROM events
+            WHERE events.session = sessions.id AND instr(events.kind, CAST(demonstrations.id AS BLOB)) > 0
+        )
+    ), '');
+";
 
 /// Brings a file to the newest shape.
 pub(super) fn bring_forward(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -67,4 +81,43 @@ pub(super) fn bring_forward(connection: &mut Connection, path: &Path) -> Result<
         transaction.pragma_update(None, "user_version", known).map_err(failed)?;
     }
     transaction.commit().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use rusqlite::params;
+
+    use super::*;
+    use crate::fleet::event::{self, EventKind};
+    use crate::fleet::store::{SqliteStore, Store};
+    use crate::proto::neuro::ext::Demonstration;
+
+    #[test]
+    fn a_file_of_the_first_shape_opens_and_its_demonstrations_have_the_owners_whose_logs_tell_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(FIRST).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        let session = "INSERT INTO sessions VALUES (?, 'ada', 'manual', 'RUNNING', 'normal', 1, 0, 1, 0, '', 1, '', '', \
+                       0, 1, 0, 0, '{}', zeroblob(32), x'')";
+        old.execute(session, ["s-1"]).unwrap();
+        let demonstration = |id: &str| Demonstration { id: id.to_owned(), ..Demonstration::default() };
+        for (id, session) in [("told", "s-1"), ("former", "s-1"), ("forgotten", "s-0")] {
+            old.execute(
+                "INSERT INTO demonstrations VALUES (?, ?, ?)",
+                params![id, session, demonstration(id).encode_to_vec()],
+            )
+            .unwrap();
+        }
+        let told = event::encode(&EventKind::Demonstration(demonstration("told")));
+        old.execute("INSERT INTO events VALUES ('s-1', 1, 1, ?)", params![told]).unwrap();
+        drop(old);
+        let tables = SqliteStore::open(&path).unwrap().load().unwrap();
+        assert_eq!(tables.sessions.len(), 1);
+        let owners = ["told", "former", "forgotten"].map(|id| tables.demonstrations[id].owner.as_str());
+        assert_eq!(owners, ["ada", "", ""]);
+        SqliteStore::open(&path).unwrap().load().unwrap();
+    }
 }

@@ -138,12 +138,13 @@ impl Store for SqliteStore {
             }));
             Ok(())
         })?;
-        self.each("SELECT session, message FROM demonstrations", |row| {
+        self.each("SELECT session, message, owner FROM demonstrations", |row| {
             let bytes: Vec<u8> = row.get(1)?;
             let demonstration =
                 Demonstration::decode(bytes.as_slice()).map_err(|error| codec::odd(1, error))?;
             changes.push(Change::Demonstration(DemonstrationRow {
                 session: codec::session_id(0, row)?,
+                owner: row.get(2)?,
                 demonstration,
             }));
             Ok(())

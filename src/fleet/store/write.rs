@@ -106,9 +106,10 @@ fn one(transaction: &Transaction<'_>, change: &Change) -> Result<()> {
             ],
         )?,
         Change::Demonstration(row) => run(
-            "INSERT OR REPLACE INTO demonstrations VALUES (?, ?, ?)",
-            params![row.demonstration.id, row.session.as_str(), row.demonstration.encode_to_vec()],
+            "INSERT OR REPLACE INTO demonstrations (id, session, message, owner) VALUES (?, ?, ?, ?)",
+            params![row.demonstration.id, row.session.as_str(), row.demonstration.encode_to_vec(), row.owner],
         )?,
+        Change::DemonstrationGone(id) => run("DELETE FROM demonstrations WHERE id = ?", params![id])?,
         Change::Fleet { drain_until_ms } => {
             run("INSERT OR REPLACE INTO fleet VALUES ('drain_until_ms', ?)", params![drain_until_ms])?
         }

@@ -6,6 +6,8 @@ use crate::fleet::request::SessionOptions;
 
 /// Who pays when nobody says.
 const DEFAULT_OWNER: &str = "default";
+/// Longest name of a person, in bytes.
+const LONGEST_USER: usize = 128;
 
 /// The owner, `default` for an empty one.
 ///
@@ -21,6 +23,21 @@ pub fn owner(name: &str) -> Result<String, FleetError> {
         return Err(FleetError::invalid("owner", format!("{shown:?} is not 1 to 128 of A-Za-z0-9._:@-")));
     }
     Ok(name.to_owned())
+}
+
+/// Checks the name of a person who takes control.
+///
+/// # Errors
+/// `Invalid` unless it has 1 to 128 bytes and no control characters.
+pub fn user(name: &str) -> Result<(), FleetError> {
+    if name.is_empty() || name.len() > LONGEST_USER {
+        let problem = format!("has {} bytes; expected 1 to {LONGEST_USER}", name.len());
+        return Err(FleetError::invalid("user", problem));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(FleetError::invalid("user", "holds control characters"));
+    }
+    Ok(())
 }
 
 /// Checks labels, policy and instruction.

@@ -96,11 +96,3 @@ pub fn with_defaults(
     }
     Ok(Some(training))
 }
-
-/// Whether a trainer with this `algorithms` label can run it; one without the label may.
-#[must_use]
-pub fn offers(algorithms: Option<&String>, algorithm: Algorithm) -> bool {
-    algorithms.is_none_or(|offered| {
-        offered.split([',', ' ', ';']).any(|name| name.eq_ignore_ascii_case(algorithm.as_str_name()))
-    })
-}

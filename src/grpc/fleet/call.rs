@@ -12,7 +12,6 @@ use super::status;
 use crate::fleet::access::{Identity, Role};
 use crate::fleet::request::SessionOptions;
 use crate::fleet::spec::{Priority, Requirements};
-use crate::fleet::view::SessionView;
 use crate::fleet::{FleetError, SessionId};
 
 /// What a call is given when its client sets no deadline and nothing else says how long it may take.
@@ -94,21 +93,6 @@ impl Call {
             status::of(&FleetError::Deadline(message))
         };
         tokio::time::timeout(wait, work).await.map_err(|_| late())?.map_err(|error| status::of(&error))
-    }
-
-    /// A session that the caller may see, looked up by `look`; others are not there for it.
-    ///
-    /// # Errors
-    /// `NOT_FOUND`, and what `look` answers.
-    pub(super) fn visible(
-        &self,
-        look: impl FnOnce() -> Result<SessionView, FleetError>,
-    ) -> Result<SessionView, Status> {
-        let view = look().map_err(|error| status::of(&error))?;
-        if self.identity.sees(&view.row.owner) {
-            return Ok(view);
-        }
-        Err(status::of(&FleetError::not_found("session", &view.row.id)))
     }
 }
 

@@ -72,7 +72,7 @@ impl Edge {
     /// A session by the id of a request, if it is there for the caller.
     pub(super) fn session_of(&self, call: &Call, id: &str) -> Result<SessionView, Status> {
         let id = session_id(id)?;
-        call.visible(|| self.orchestrator.session(&id))
+        self.orchestrator.session_for(&call.identity, &id).map_err(|error| status::of(&error))
     }
 
     /// Starts a session, or lets it go on; says so.
@@ -98,11 +98,11 @@ impl Edge {
     ) -> Result<(String, Vec<String>), Status> {
         let view = self.session_of(call, id)?;
         let id = view.row.id;
+        let work = self.orchestrator.stop(&id, cleanup);
+        let released = call.within(CALL_LIMIT, &format!("stopping session {id}"), work).await?;
         if ended(view.row.phase) {
             return Ok((format!("session {id} had ended before"), Vec::new()));
         }
-        let work = self.orchestrator.stop(&id, cleanup);
-        let released = call.within(CALL_LIMIT, &format!("stopping session {id}"), work).await?;
         let released: Vec<String> = released.iter().map(ToString::to_string).collect();
         Ok((format!("session {id} is stopped, {} instances are free", released.len()), released))
     }

@@ -212,7 +212,7 @@ impl NeuroOrchestratorService for Edge {
         let asked = request.into_inner();
         let session = session_id(&asked.session_id)?;
         // A session that is gone is made again; one that is there must be the caller's.
-        if self.orchestrator.session(&session).is_ok() {
+        if self.orchestrator.peek(&session).is_ok() {
             self.session_of(&call, &asked.session_id)?;
         }
         let work = self.orchestrator.restore_snapshot(RestoreSnapshot {

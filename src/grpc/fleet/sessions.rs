@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::call::{CALL_LIMIT, Call, count, invalid, optional};
 use super::{Edge, show, status};
 use crate::fleet::Fence;
+use crate::fleet::clock::now_ms;
 use crate::fleet::event;
 use crate::fleet::request::{ControlHandle, SessionFilter, TakeControl};
 use crate::fleet::rows::Phase;
@@ -19,9 +20,6 @@ use crate::proto::neuro::ext::{
     ReleaseControlRequest, ReleaseControlResponse, RenewControlRequest, SessionEvent, TakeControlRequest,
     WatchSessionRequest,
 };
-
-/// Longest name of a person.
-const LONGEST_USER: usize = 128;
 
 type EventStream = BoxStream<'static, Result<SessionEvent, Status>>;
 
@@ -40,11 +38,6 @@ fn phases(numbers: &[i32]) -> Result<Vec<Phase>, Status> {
         })
     };
     numbers.iter().map(known).collect()
-}
-
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Edge {
@@ -125,10 +118,6 @@ impl SessionService for Edge {
         let asked = request.into_inner();
         let ttl = ttl(asked.ttl_ms)?;
         let instance = optional(&asked.instance_id)?;
-        if asked.user.len() > LONGEST_USER || asked.user.chars().any(char::is_control) {
-            let problem = format!("is longer than {LONGEST_USER} bytes or holds control characters");
-            return Err(invalid("user", problem));
-        }
         let session = self.session_of(&call, &asked.session_id)?.row.id;
         let own = call.identity.owner.clone().filter(|_| asked.user.is_empty());
         let work = self.orchestrator.take_control(TakeControl {

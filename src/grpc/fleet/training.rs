@@ -124,12 +124,8 @@ impl Edge {
         if training_id.is_empty() {
             return Err(invalid("training_id", "is empty; expected what StartTraining answered"));
         }
-        let hidden = || status::of(&FleetError::not_found("training", training_id));
-        match self.orchestrator.session_of_training(training_id) {
-            Ok(view) if call.identity.sees(&view.row.owner) => Ok(view),
-            Ok(_) => Err(hidden()),
-            Err(error) => Err(status::of(&error)),
-        }
+        let found = self.orchestrator.session_of_training(&call.identity, training_id);
+        found.map_err(|error| status::of(&error))
     }
 }
 

@@ -43,7 +43,9 @@ fn guarded(path: &str) -> bool {
     path.starts_with("/v1/") || path == "/metrics"
 }
 
-fn key(headers: &HeaderMap) -> Option<String> {
+/// The key of a request, wherever its client could put it.
+#[must_use]
+pub fn key(headers: &HeaderMap) -> Option<String> {
     let plain = headers.get("x-api-key").map(|value| value.as_bytes().to_vec());
     let bytes = plain.or_else(|| credential(headers).map(std::borrow::Cow::into_owned))?;
     String::from_utf8(bytes).ok()

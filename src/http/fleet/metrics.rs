@@ -52,6 +52,11 @@ fn count(orchestrator: &Orchestrator) -> Result<(), FleetError> {
         }
         filter.page_token = page.next_page_token;
     }
+    fleet::show_zeros();
+    if let Some(redis) = orchestrator.redis() {
+        let (written, dropped) = redis.counts();
+        fleet::set_published(written, dropped);
+    }
     fleet::set_queue_length(phases.get(words::phase(Phase::Queued)).copied().unwrap_or_default());
     for (phase, count) in phases {
         fleet::set_sessions(phase, count);

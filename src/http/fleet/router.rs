@@ -1,6 +1,7 @@
 //! Every route of the orchestrator's HTTP port in one place.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -81,7 +82,7 @@ pub fn router(state: FleetState) -> Router {
     let (controls, relay) = (state.orchestrator.controls().clone(), state.orchestrator.signalling().clone());
     routes
         .merge(control::routes(controls.clone()))
-        .merge(signalling::routes(controls, relay))
+        .merge(signalling::routes(controls, relay, Arc::clone(&state.access)))
         .merge(openapi::routes(document))
         .route("/fleet", get(pages::dashboard))
         .route("/static/{*path}", get(assets::file))

@@ -102,10 +102,7 @@ pub async fn create(
         // It outlasted the wait: a caller that asked for none wants to see it as it is.
         Err(
             error @ (FleetError::Exhausted { .. } | FleetError::Deadline(_) | FleetError::Unavailable { .. }),
-        ) => {
-            let view = state.orchestrator.session(&id).and_then(|view| own(&identity, view));
-            view.ok().filter(on_its_way).ok_or(error)?
-        }
+        ) => reach(&state, &identity, &id).ok().filter(on_its_way).ok_or(error)?,
         Err(error) => return Err(error.into()),
     };
     let status = if on_its_way(&view) { StatusCode::ACCEPTED } else { StatusCode::CREATED };
@@ -155,5 +152,5 @@ pub async fn end(
 /// # Errors
 /// `NotFound`, also where it is somebody else's.
 pub fn reach(state: &FleetState, identity: &Identity, id: &SessionId) -> Result<SessionView, FleetError> {
-    own(identity, state.orchestrator.session(id)?)
+    state.orchestrator.session_for(identity, id)
 }

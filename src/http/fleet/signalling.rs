@@ -1,6 +1,9 @@
 //! `/api/webrtc/signaling/frontend/{session}` and `.../isaac-sim/{session}`: the two ends of the signalling relay, each a
-//! websocket with a control token of the session.
+//! websocket with a control token of the session. An address without an end is the browser's, as the platform's is. A
+//! simulator may also come with the key that instances attach with.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -14,8 +17,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::control::{admit, peer, presented};
+use super::caller::key;
+use super::control::{admit, own_page, peer, presented};
 use super::refusal::Refusal;
+use crate::fleet::access::Access;
 use crate::fleet::control::Controls;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::SessionId;
@@ -37,14 +42,56 @@ const MOST_REFUSED: u32 = 200;
 struct Relay {
     controls: Controls,
     signalling: Signalling,
+    access: Arc<Access>,
+}
+
+/// What somebody comes with.
+struct Shown<'a> {
+    token: Option<&'a str>,
+    peer: Option<IpAddr>,
+    headers: &'a HeaderMap,
+}
+
+impl Relay {
+    /// Lets somebody take an end. The simulator's is not for who only watches: neither for a viewer's token nor for a
+    /// user's key.
+    fn admit(&self, session: &SessionId, side: Side, shown: &Shown<'_>) -> Result<(), FleetError> {
+        let refused = match admit(&self.controls, session, shown.token, shown.peer, shown.headers) {
+            Ok(who) if side == Side::Browser || who.may_drive => return Ok(()),
+            Ok(_) => {
+                let message = "this token is for watching: it cannot take the simulator's place";
+                return Err(FleetError::Denied(message.to_owned()));
+            }
+            Err(refused) => refused,
+        };
+        if side == Side::Browser {
+            return Err(refused);
+        }
+        if self.access.is_open() {
+            // A token of another session, or one that has run out, is not made good by where it comes from.
+            let local = shown.peer.is_some_and(|peer| peer.is_loopback());
+            let keyless = shown.token.is_none_or(|token| !token.contains('.'));
+            return if local && keyless && own_page(shown.headers) { Ok(()) } else { Err(refused) };
+        }
+        let peer = shown.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        match self.access.check(shown.token, peer) {
+            Ok(known) => known.may_attach(),
+            Err(_) => Err(refused),
+        }
+    }
 }
 
 /// Both ends, ready to be merged into any router.
-pub fn routes<S: Clone + Send + Sync + 'static>(controls: Controls, signalling: Signalling) -> Router<S> {
+pub fn routes<S: Clone + Send + Sync + 'static>(
+    controls: Controls,
+    signalling: Signalling,
+    access: Arc<Access>,
+) -> Router<S> {
     Router::new()
+        .route("/api/webrtc/signaling/{session}", get(browser))
         .route("/api/webrtc/signaling/frontend/{session}", get(browser))
         .route("/api/webrtc/signaling/isaac-sim/{session}", get(simulator))
-        .with_state(Relay { controls, signalling })
+        .with_state(Relay { controls, signalling, access })
 }
 
 #[derive(Deserialize)]
@@ -72,14 +119,8 @@ async fn simulator(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Response {
-    enter(
-        upgrade,
-        &relay,
-        &session,
-        Side::Simulator,
-        presented(asked.token, &headers),
-        (&extensions, &headers),
-    )
+    let shown = presented(asked.token, &headers).or_else(|| key(&headers));
+    enter(upgrade, &relay, &session, Side::Simulator, shown, (&extensions, &headers))
 }
 
 fn enter(
@@ -92,11 +133,8 @@ fn enter(
 ) -> Response {
     let join = || -> Result<(SessionId, Peer), FleetError> {
         let session: SessionId = session.parse()?;
-        let who = admit(&relay.controls, &session, token.as_deref(), peer(extensions), headers)?;
-        if side == Side::Simulator && !who.may_drive {
-            let message = "this token is for watching: it cannot take the simulator's place";
-            return Err(FleetError::Denied(message.to_owned()));
-        }
+        let shown = Shown { token: token.as_deref(), peer: peer(extensions), headers };
+        relay.admit(&session, side, &shown)?;
         let peer = relay.signalling.join(&session, side)?;
         Ok((session, peer))
     };

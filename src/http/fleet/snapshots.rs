@@ -108,7 +108,7 @@ pub async fn restore(
     Body(body): Body<Restore>,
 ) -> Answer<Session> {
     // One that is no longer known may be restored; one of somebody else's may not.
-    match state.orchestrator.session(&id) {
+    match state.orchestrator.peek(&id) {
         Ok(view) => drop(own(&identity, view)?),
         Err(FleetError::NotFound { .. }) => {}
         Err(error) => return Err(error.into()),

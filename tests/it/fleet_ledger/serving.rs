@@ -1,5 +1,6 @@
 //! Who is served with what, and when, as sentences.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use neuro::fleet::FleetError;
@@ -265,7 +266,7 @@ fn a_preempted_session_goes_back_to_the_queue_with_its_snapshot() {
     high.priority = Priority::High;
     high.owner = "bob".to_owned();
     fleet.does(Command::Open(high));
-    assert_eq!(fleet.ledger.tables().victims_for(&id("high")), Some(vec![id("low")]));
+    assert_eq!(fleet.ledger.tables().victims_for(&id("high"), &BTreeSet::new()), Some(vec![id("low")]));
     let effect = fleet.apply(close("low", Phase::Preempted, Some("snapshot-1")));
     assert!(effect.notices.contains(&Notice::Closed { session: id("low"), phase: Phase::Preempted }));
     assert_eq!((fleet.members("high").len(), fleet.phase("low")), (3, Phase::Queued));
@@ -281,9 +282,30 @@ fn a_session_that_a_person_drives_is_never_preempted() {
     low.priority = Priority::Low;
     fleet.does(Command::Open(low));
     fleet.does(of("bob", "normal", 1));
-    assert_eq!(fleet.ledger.tables().victims_for(&id("normal")), Some(vec![id("low")]));
+    assert_eq!(fleet.ledger.tables().victims_for(&id("normal"), &BTreeSet::new()), Some(vec![id("low")]));
     fleet.does(control("low", fleet.members("low")[0].instance, Controller::Human, None));
-    assert_eq!(fleet.ledger.tables().victims_for(&id("normal")), None);
+    assert_eq!(fleet.ledger.tables().victims_for(&id("normal"), &BTreeSet::new()), None);
+}
+
+#[test]
+fn another_session_makes_way_for_the_one_that_is_spared_and_none_when_the_others_are_not_enough() {
+    let mut fleet = Fleet::new(2, 0);
+    for name in ["older", "watched"] {
+        fleet.later(1);
+        let mut low = request(name, Mode::Manual, 1);
+        low.priority = Priority::Low;
+        fleet.does(Command::Open(low));
+    }
+    fleet.does(of("bob", "one", 1));
+    fleet.does(of("bob", "both", 2));
+    let victims = |name: &str, spared: &[&str]| {
+        let spared = spared.iter().map(|name| id(name)).collect();
+        fleet.ledger.tables().victims_for(&id(name), &spared)
+    };
+    assert_eq!(victims("one", &[]), Some(vec![id("watched")]), "the youngest");
+    assert_eq!(victims("one", &["watched"]), Some(vec![id("older")]));
+    assert_eq!(victims("both", &["watched"]), None);
+    assert_eq!(victims("one", &["watched", "older"]), None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn backend(data: &Path, script: &str) -> ProcessBackend {
     let launch = Launch {
         binary: "/nowhere/neuro".into(),
         orchestrator_url: "http://127.0.0.1:1".to_owned(),
+        http_url: String::new(),
         data: data.to_owned(),
         key_file: None,
     };
@@ -163,6 +164,7 @@ async fn a_program_that_is_not_there_is_named() {
     let launch = Launch {
         binary: "/nowhere/neuro".into(),
         orchestrator_url: String::new(),
+        http_url: String::new(),
         data: data.path().to_owned(),
         key_file: None,
     };

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{Keeper, ORDER_TIME, TakeSeat};
+use crate::fleet::clock::now_ms;
 use crate::fleet::control::lease::Lease;
 use crate::fleet::control::look::Place;
 use crate::fleet::control::recording::Recording;
-use crate::fleet::control::wheel::{Need, now_ms};
+use crate::fleet::control::wheel::Need;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{Fence, InstanceId};
 use crate::fleet::ledger::{Command, Outcome};

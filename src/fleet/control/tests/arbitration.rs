@@ -148,6 +148,11 @@ async fn nobody_drives_what_is_not_loaded_or_trains_alone() {
     assert!(refused.contains("trains without people"), "{refused}");
     let nobody = fleet_error(training.controls.take(take(&training, "", false)).await);
     assert!(nobody.starts_with("user has 0 bytes"), "{nobody}");
+    let long =
+        training.controls.take(take(&training, &"a".repeat(129), false)).await.unwrap_err().to_string();
+    assert!(long.starts_with("user has 129 bytes; expected 1 to 128"), "{long}");
+    let odd = training.controls.take(take(&training, "an\nna", false)).await.unwrap_err().to_string();
+    assert!(odd.starts_with("user holds control characters"), "{odd}");
 }
 
 fn fleet_error<T: std::fmt::Debug>(result: Result<T, FleetError>) -> String {

@@ -9,11 +9,13 @@ use tracing::{info, warn};
 
 use super::call::{RestLink, chain};
 use super::id_of_url;
+use crate::fleet::clock::now_ms;
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{Fence, InstanceId};
 use crate::fleet::ledger::{Command, Outcome};
 use crate::fleet::link::registry::Shared;
-use crate::fleet::link::{Ask, Link, Links, Pulse, hello, now_ms};
+use crate::fleet::link::{Ask, Link, Links, Pulse, hello};
+use crate::fleet::url::websocket;
 use crate::instance::contract::{Gpu, Health};
 use crate::proto::neuro::ext;
 
@@ -168,7 +170,7 @@ impl Poll {
             name: or(&health.name, self.polled.name.clone()),
             role: ext::Role::Simulator.into(),
             version: health.version.clone(),
-            control_ws_url: or(&health.control_ws_url, format!("{}/control", url.replacen("http", "ws", 1))),
+            control_ws_url: or(&health.control_ws_url, format!("{}/control", websocket(url))),
             zmq_endpoint: health.zmq_endpoint.clone(),
             rest_url: url.to_owned(),
             stream_url: or(&health.stream_url, format!("{url}/stream")),

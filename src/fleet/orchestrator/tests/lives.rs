@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use super::{Home, manual, phases, train_request, until};
+use crate::fleet::access::Identity;
 use crate::fleet::error::FleetError;
 use crate::fleet::event::EventKind;
 use crate::fleet::link::Ask;
@@ -89,7 +90,10 @@ async fn a_manual_session_is_upgraded_and_the_manual_request_still_finds_it() {
     assert_eq!(work.restore_from, "");
     assert_eq!(home.fleet.create(manual("s-1")).await.unwrap().row, view.row);
     assert_eq!(home.fleet.create(request).await.unwrap().row, view.row);
-    assert_eq!(home.fleet.session_of_training(&view.row.training_id).unwrap().row.id, id);
+    assert_eq!(
+        home.fleet.session_of_training(&Identity::anyone(), &view.row.training_id).unwrap().row.id,
+        id
+    );
     assert_eq!(home.fleet.stop(&id, true).await.unwrap().len(), 5);
 }
 

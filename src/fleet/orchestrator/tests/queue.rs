@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{Home, manual, train_request, until};
+use crate::fleet::access::{Identity, Role};
+use crate::fleet::control::Who;
 use crate::fleet::error::FleetError;
 use crate::fleet::request::CreateSession;
 use crate::fleet::rows::{Phase, Quota};
@@ -70,6 +72,67 @@ async fn idle_sessions_end_and_watched_ones_do_not() {
     until("the idle one ended", || home.phase(&idle) == Phase::Stopped).await;
     assert!(home.fleet.peek(&idle).unwrap().row.reason.contains("idle"));
     assert_eq!(home.phase(&watched), Phase::Ready);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_who_asks_for_a_session_does_not_keep_it_from_idling() {
+    let home = Home::with(1, 0, |settings| settings.sessions.manual_idle_s = 1.0).await;
+    let id = home.fleet.create(manual("s-1")).await.unwrap().row.id;
+    let of = |owner: &str| Identity { owner: Some(owner.to_owned()), role: Role::User };
+    let (owner, stranger) = (of("default"), of("eve"));
+    let training = "4b1c5a4e-0000-4000-8000-000000000000";
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(home.fleet.session_for(&owner, &id).unwrap().row.phase, Phase::Ready);
+    }
+    let ended = || {
+        assert!(matches!(home.fleet.session_for(&stranger, &id), Err(FleetError::NotFound { .. })));
+        assert!(home.fleet.session_of_training(&stranger, training).is_err());
+        home.phase(&id) == Phase::Stopped
+    };
+    until("it idled out", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_session_is_passed_over_for_one_that_nobody_is_at_and_is_never_saved_for_nothing() {
+    let mut home = Home::with(2, 0, |settings| settings.queue.preempt_after_s = 0.2).await;
+    let low = |name: &str| {
+        let mut low = manual(name);
+        low.options.priority = Priority::Low;
+        low
+    };
+    let older = home.fleet.create(low("older")).await.unwrap().row.id;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let watched = home.fleet.create(low("watched")).await.unwrap().row.id;
+    let _page = home.fleet.controls().robot(&watched, None, Who::named("anna").watching()).await.unwrap();
+    let high = |name: &str| {
+        let mut high = manual(name);
+        high.options.priority = Priority::High;
+        high
+    };
+    let first = home.fleet.create(high("first")).await.unwrap();
+    assert_eq!(first.row.phase, Phase::Ready);
+    assert_eq!((home.phase(&older), home.phase(&watched)), (Phase::Queued, Phase::Ready));
+    assert!(home.fleet.create(at_once(high("second"))).await.is_err());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(home.phase(&"second".parse().unwrap()), Phase::Queued, "nobody may make way for it");
+    assert_eq!(home.phase(&watched), Phase::Ready);
+    assert_eq!(home.sim(&watched, 0).count("snapshot"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_cannot_be_saved_is_not_asked_to_make_way_every_second() {
+    let mut home = Home::with(1, 0, |settings| settings.queue.preempt_after_s = 0.2).await;
+    let mut low = manual("low");
+    low.options.priority = Priority::Low;
+    let low = home.fleet.create(low).await.unwrap().row.id;
+    home.sim(&low, 0).refuse(|ask| matches!(ask, crate::fleet::link::Ask::Snapshot(_)), "no room");
+    let mut high = at_once(manual("high"));
+    high.options.priority = Priority::High;
+    assert!(home.fleet.create(high).await.is_err());
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(home.sim(&low, 0).count("snapshot"), 1);
+    assert_eq!(home.phase(&low), Phase::Ready);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

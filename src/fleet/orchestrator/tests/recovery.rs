@@ -55,6 +55,24 @@ async fn a_lost_trainer_is_replaced_and_goes_on_from_the_newest_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trainer_that_replaces_another_in_a_paused_session_stands_still_too() {
+    let mut home = Home::new(1, 2).await;
+    let id = home.fleet.create(train_request("s-1", 1)).await.unwrap().row.id;
+    home.fleet.pause(&id).await.unwrap();
+    let lost = home.trainer(&id).id;
+    home.trainer(&id).kill();
+    let replaced = || {
+        home.fleet.peek(&id).is_ok_and(|view| {
+            view.row.phase == Phase::Paused && view.trainer.is_some_and(|trainer| trainer.row.id != lost)
+        })
+    };
+    until("another trainer is there", replaced).await;
+    assert_eq!(home.trainer(&id).orders(), ["train", "pause"]);
+    home.fleet.start(&id, false, 1.0).await.unwrap();
+    assert_eq!(home.trainer(&id).orders(), ["train", "pause", "start"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_nothing_free_a_session_recovers_when_something_comes() {
     let mut home = Home::new(1, 0).await;
     let id = home.fleet.create(manual("s-1")).await.unwrap().row.id;

@@ -38,10 +38,6 @@ fn status(one: &InstanceView) -> String {
     word.to_owned()
 }
 
-fn is_idle(one: &InstanceView) -> bool {
-    one.row.condition == Condition::Present && one.row.holder.is_none() && one.row.drain_until_ms.is_none()
-}
-
 fn session(one: &InstanceView) -> String {
     one.row.holder.as_ref().map(|holder| holder.session.to_string()).unwrap_or_default()
 }
@@ -55,7 +51,7 @@ fn gpus(one: &InstanceView) -> Vec<String> {
 }
 
 fn counts(members: &[&InstanceView]) -> (i32, i32, i32) {
-    let idle = members.iter().filter(|one| is_idle(one)).count();
+    let idle = members.iter().filter(|one| one.row.is_idle()).count();
     let running = members.iter().filter(|one| one.row.holder.is_some()).count();
     (narrow(members.len()), narrow(idle), narrow(running))
 }

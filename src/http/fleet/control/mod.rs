@@ -109,7 +109,8 @@ pub fn admit(
 
 /// Whether the request is no page's, or of a page that this server gave out: a browser on this machine also shows
 /// pages of others.
-fn own_page(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn own_page(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(origin) = text(header::ORIGIN) else { return true };
     let host = origin.split_once("://").map_or(origin, |(_, host)| host);

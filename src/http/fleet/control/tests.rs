@@ -9,7 +9,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::fleet::access::Access;
 use crate::fleet::control::tests::fleet::{Fleet, Wish, until};
+use crate::fleet::settings;
 use crate::fleet::signalling::Signalling;
 use crate::fleet::spec::Mode;
 use crate::instance::contract::{FromRobot, ToRobot};
@@ -18,9 +20,17 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Serves the routes of a fleet; `ws://127.0.0.1:PORT`.
 async fn serve(fleet: &Fleet) -> String {
+    serve_with(fleet, Access::default()).await
+}
+
+async fn serve_with(fleet: &Fleet, access: Access) -> String {
+    let access = std::sync::Arc::new(access);
     let relay = Signalling::new(fleet.books.clone());
-    let routes: Router = super::routes(fleet.controls.clone())
-        .merge(crate::http::fleet::signalling::routes(fleet.controls.clone(), relay));
+    let routes: Router = super::routes(fleet.controls.clone()).merge(crate::http::fleet::signalling::routes(
+        fleet.controls.clone(),
+        relay,
+        access,
+    ));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let service = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
@@ -250,4 +260,70 @@ async fn browser_and_simulator_find_each_other_through_the_relay() {
     assert_eq!(hear(&mut newer, "error").await["code"], "PEER_LEFT");
     fleet.close().await;
     assert_eq!(closed(&mut newer).await.1, "the session is over");
+}
+
+/// How a simulator is answered that comes with this: 101 lets it in.
+async fn seated(url: &str, fleet: &Fleet, query: &str, headers: &[(&'static str, &str)]) -> u16 {
+    let path = format!("{url}/api/webrtc/signaling/isaac-sim/{}{query}", fleet.session);
+    let mut request = path.into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    match connect_async(request).await {
+        Ok((_, answer)) => answer.status().as_u16(),
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => answer.status().as_u16(),
+        Err(other) => panic!("{query} {headers:?}: {other}"),
+    }
+}
+
+fn locked() -> Access {
+    let key = |owner: &str, key: &str, role: &str| settings::ApiKey {
+        owner: owner.into(),
+        key: key.into(),
+        role: role.into(),
+    };
+    let keys = vec![key("ada", "key-of-ada", "user"), key("", "key-of-robots", "instance")];
+    Access::from_settings(&settings::Access { key: keys, ..settings::Access::default() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulator_takes_its_end_with_an_instances_key_and_who_only_watches_does_not() {
+    let fleet = Fleet::manual().await;
+    let url = serve_with(&fleet, locked().and_instances("key-of-our-own")).await;
+    for key in ["key-of-robots", "key-of-our-own"] {
+        assert_eq!(seated(&url, &fleet, "", &[("authorization", &format!("Bearer {key}"))]).await, 101);
+        assert_eq!(seated(&url, &fleet, "", &[("x-api-key", key)]).await, 101);
+        assert_eq!(seated(&url, &fleet, &format!("?token={key}"), &[]).await, 101);
+    }
+    let viewer = fleet.controls.issue(&fleet.session, "anna", true).unwrap();
+    assert_eq!(seated(&url, &fleet, &format!("?token={viewer}"), &[]).await, 403);
+    assert_eq!(seated(&url, &fleet, "?token=key-of-ada", &[]).await, 403);
+    assert_eq!(seated(&url, &fleet, "?token=key-of-nobody", &[]).await, 401);
+    assert_eq!(seated(&url, &fleet, "", &[]).await, 401);
+    let browsers = format!("{url}/api/webrtc/signaling/frontend/{}?token=key-of-robots", fleet.session);
+    assert!(connect_async(browsers).await.is_err(), "an instance's key opens the simulator's end alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_everybody_may_attach_a_simulator_of_this_machine_needs_nothing_and_a_foreign_page_is_none() {
+    let fleet = Fleet::manual().await;
+    let url = serve(&fleet).await;
+    assert_eq!(seated(&url, &fleet, "", &[]).await, 101);
+    assert_eq!(seated(&url, &fleet, "", &[("authorization", "Bearer a-key-for-another-door")]).await, 101);
+    assert_eq!(seated(&url, &fleet, "", &[("origin", "http://evil.test")]).await, 401);
+    let viewer = fleet.controls.issue(&fleet.session, "anna", true).unwrap();
+    assert_eq!(seated(&url, &fleet, &format!("?token={viewer}"), &[]).await, 403);
+    let other = fleet.controls.issue(&"another".parse().unwrap(), "anna", false).unwrap();
+    assert_eq!(seated(&url, &fleet, &format!("?token={other}"), &[]).await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_without_an_end_is_the_browsers() {
+    let fleet = Fleet::manual().await;
+    let url = serve(&fleet).await;
+    let path = format!("{url}/api/webrtc/signaling/{}", fleet.session);
+    assert!(connect_async(path.clone()).await.is_err());
+    let (mut page, _) = connect_async(format!("{path}?token={}", token(&fleet, "anna"))).await.unwrap();
+    assert_eq!(seated(&url, &fleet, "", &[]).await, 101);
+    assert_eq!(hear(&mut page, "ready").await["clientType"], "isaac-sim");
 }
