@@ -4,6 +4,8 @@
 pub mod driver;
 pub mod error;
 pub mod id;
+pub mod image;
 pub mod options;
 pub mod record;
+pub mod settings;
 pub mod spec;

@@ -1,0 +1,42 @@
+//! What instances are made of, by name: the store's face towards drivers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A container's image, unpacked and checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RootImage {
+    /// Its name in the store.
+    pub name: String,
+    /// `sha256:...` of its manifest, or of the folder it was made from.
+    pub digest: String,
+    /// Folders of its layers, the uppermost first, as overlayfs wants them.
+    pub layers: Vec<PathBuf>,
+    /// What it runs unless the spec says otherwise.
+    pub entrypoint: Vec<String>,
+    /// Arguments unless the spec says otherwise.
+    pub cmd: Vec<String>,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Where it starts; empty is `/`.
+    pub working_dir: String,
+    /// `UID[:GID]` or names of its own /etc/passwd; empty is root.
+    pub user: String,
+    /// The signal that asks it to end; empty is SIGTERM.
+    pub stop_signal: String,
+}
+
+/// A disk, kernel or initrd: one file, checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileImage {
+    /// Its name in the store.
+    pub name: String,
+    /// `sha256:...` of the file.
+    pub digest: String,
+    /// Read-only, in the store.
+    pub path: PathBuf,
+    /// `qcow2`, `raw`, `kernel`, `initrd`.
+    pub format: String,
+    /// As a guest sees it; bytes.
+    pub size_bytes: u64,
+}
