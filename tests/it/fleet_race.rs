@@ -106,7 +106,7 @@ async fn run(task: &Task) -> Report {
         let id = own.clone();
         let watched = tokio::spawn(async move { log(&mut watching, &id).await });
         stop(&mut clients, &own).await;
-        assert_eq!(watched.await.unwrap(), [made.instance_id.clone()]);
+        assert_eq!(watched.await.unwrap(), std::slice::from_ref(&made.instance_id));
         report.own.insert(own, made.instance_id);
 
         let shared = shared_id(round);
