@@ -24,7 +24,7 @@ use tonic::transport::Endpoint;
 use crate::fleet_grpc::harness::{Clients, Fleet, NOBODY, fresh_id};
 
 const CLIENTS: usize = 4;
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 16;
 const SIMULATORS: usize = 3;
 /// What a client process is told: see [`Task`].
 const TASK: &str = "FLEET_RACE_TASK";
