@@ -67,14 +67,16 @@ pub struct OrchestrateArgs {
 /// # Errors
 /// With [`Exit::Usage`], [`Exit::Model`] or [`Exit::Listen`].
 pub fn run(args: &OrchestrateArgs) -> Outcome {
-    let settings = match &args.config {
+    let mut settings = match &args.config {
         Some(path) => FleetSettings::load(path).or_exit(Exit::Usage)?,
         None => FleetSettings::default(),
     };
+    if settings.pool.is_empty() {
+        settings.pool = usual_pools();
+    }
     let tls = tls(&settings)?;
     if args.check {
-        let pool = if settings.pool.is_empty() { usual_pools() } else { settings.pool.clone() };
-        let shown = FleetSettings { pool, ..settings }.to_toml().or_exit(Exit::Failed)?;
+        let shown = settings.to_toml().or_exit(Exit::Failed)?;
         say(shown.trim_end())?;
         return Ok(Exit::Ok);
     }

@@ -84,17 +84,15 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Takes over what runs, and begins to keep the sizes. No pools in the settings: [`usual_pools`]. Needs a Tokio
-    /// runtime.
+    /// Takes over what runs, and begins to keep the sizes. Needs a Tokio runtime.
     ///
     /// # Errors
     /// `Invalid`, naming pool and key; `Internal` when the data folder can not be used.
     pub fn start(settings: &[Pool], books: Books, links: Links, launch: Launch) -> Result<Self, FleetError> {
-        let settings = if settings.is_empty() { usual_pools() } else { settings.to_vec() };
-        let roles = check::pools(&settings)?;
+        let roles = check::pools(settings)?;
         let mut tasks = JoinSet::new();
         let mut pools = Vec::with_capacity(settings.len());
-        for (settings, role) in settings.into_iter().zip(roles) {
+        for (settings, role) in settings.iter().cloned().zip(roles) {
             links.label_pool(&settings.name, settings.labels.clone());
             let backend = backend::of_pool(&settings, &launch)?;
             let mut polled = Vec::new();
