@@ -24,7 +24,11 @@ fn paths(value: &toml::Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         toml::Value::Table(table) => {
             for (key, value) in table {
-                let key = if ["pool.labels", "pool.env", "owners"].contains(&path) { "*" } else { key };
+                let key = if ["pool.labels", "pool.env", "pool.agent.annotations", "owners"].contains(&path) {
+                    "*"
+                } else {
+                    key
+                };
                 let inner = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 paths(value, &inner, into);
             }
@@ -53,6 +57,7 @@ fn the_example_file_has_every_key() {
     let mut labelled = Pool::default();
     labelled.labels.insert("a".into(), "b".into());
     labelled.env.insert("a".into(), "b".into());
+    labelled.agent.annotations.insert("a".into(), "b".into());
     let every = FleetSettings {
         omniverse: Some(Omniverse::default()),
         access: Access { key: vec![ApiKey::default()], ..Access::default() },
