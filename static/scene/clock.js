@@ -11,6 +11,9 @@ let asked = null;      // { us, timer }: the `show` under way
 let resumes = false;   // whether play goes on after the drag
 let stale = 0;         // number of the last frame set from before play began
 let ran = false;
+let line = Promise.resolve();   // commands go out one after the other: the last one given is the last one done
+let waiting = 0;       // commands given and not answered
+let starting = 0;      // plays under way
 
 const { state } = store;
 
@@ -23,17 +26,26 @@ export function now() {
 
 const clamped = (us) => Math.min(Math.max(Math.round(us), state.scene.start_us), state.scene.end_us);
 
-async function command(name, body) {
-  if (!state.scene) return;
-  try {
-    const { new_track_ids: _new, removed_track_ids: _removed, ...playback } = await server.playback(name, body);
-    store.set({ playback: { ...state.playback, ...playback } });
-  } catch (error) {
-    store.set({ complaint: error.message });
-  }
+function command(name, body) {
+  if (!state.scene) return Promise.resolve();
+  waiting += 1;
+  line = line.then(() => send(name, body));
+  return line;
 }
 
-export async function play() {
+async function send(name, body) {
+  let heard;
+  try {
+    const { new_track_ids: _new, removed_track_ids: _removed, ...playback } = await server.playback(name, body);
+    heard = { playback: { ...state.playback, ...playback } };
+  } catch (error) {
+    heard = { complaint: error.message };
+  }
+  waiting -= 1;
+  store.set(heard);
+}
+
+async function begin() {
   if (!state.scene || !state.playback) return;
   const { loop } = state.playback;
   const here = now();
@@ -41,6 +53,15 @@ export async function play() {
   if (over || state.wanted !== null) await command('seek', { timestamp_us: over ? (loop ?? state.scene).start_us : here });
   store.set({ wanted: null });
   await command('play', { speed: state.speed });
+}
+
+export async function play() {
+  starting += 1;
+  try {
+    await begin();
+  } finally {
+    starting -= 1;
+  }
 }
 
 export const stop = () => command('stop');
@@ -117,7 +138,7 @@ export function dragEnds() {
 
 export function setSpeed(speed) {
   store.set({ speed });
-  if (state.playback?.is_playing) command('play', { speed });
+  if (state.playback?.is_playing || starting > 0) command('play', { speed });
 }
 
 export function fasterBy(steps) {
@@ -154,7 +175,8 @@ store.on(['playback'], ({ playback }) => {
   ran = Boolean(playback?.is_playing);
   if (!playback) return;
   const patch = {};
-  if (playback.is_playing && playback.speed && playback.speed !== state.speed) patch.speed = playback.speed;
+  // An answer that a later command of this page has overtaken says nothing about what is wanted.
+  if (waiting === 0 && playback.is_playing && playback.speed && playback.speed !== state.speed) patch.speed = playback.speed;
   if (playback.loop && (playback.loop.start_us !== state.region?.start_us || playback.loop.end_us !== state.region?.end_us)) patch.region = playback.loop;
   store.set(patch);
 });

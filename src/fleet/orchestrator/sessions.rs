@@ -81,6 +81,7 @@ impl Orchestrator {
             return Ok(Vec::new());
         }
         let stopping = tokio::spawn(async move {
+            let members = this.books().read(|tables| tables.members(&session));
             if !cleanup && row.mode.trains() && settled(row.phase) {
                 this.last_checkpoint(&session).await;
             }
@@ -93,7 +94,11 @@ impl Orchestrator {
                     this.clean_up(&session).await;
                 });
             }
-            freed
+            // A trainer that ended in answer to the order may have closed the session first: these are free all the same.
+            freed.map(|freed| match freed.is_empty() {
+                true => members.into_iter().map(|member| member.instance).collect(),
+                false => freed,
+            })
         });
         stopping.await.map_err(FleetError::internal)?
     }

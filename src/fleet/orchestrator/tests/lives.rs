@@ -8,6 +8,7 @@ use super::{Home, manual, phases, train_request, until};
 use crate::fleet::access::Identity;
 use crate::fleet::error::FleetError;
 use crate::fleet::event::EventKind;
+use crate::fleet::ids::InstanceId;
 use crate::fleet::link::Ask;
 use crate::fleet::request::{SceneChange, SessionFilter};
 use crate::fleet::rows::Phase;
@@ -95,6 +96,19 @@ async fn a_manual_session_is_upgraded_and_the_manual_request_still_finds_it() {
         id
     );
     assert_eq!(home.fleet.stop(&id, true).await.unwrap().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_keeps_what_was_learned_tells_every_instance_that_it_freed() {
+    let home = Home::new(4, 1).await;
+    let view = home.fleet.create(train_request("s-1", 4)).await.unwrap();
+    let mut held: Vec<InstanceId> = view.simulators.iter().map(|one| one.row.id).collect();
+    held.extend(view.trainer.map(|trainer| trainer.row.id));
+    let mut freed = home.fleet.stop(&view.row.id, false).await.unwrap();
+    held.sort_unstable();
+    freed.sort_unstable();
+    assert_eq!(freed, held);
+    assert_eq!(home.held(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
