@@ -1,6 +1,8 @@
 //! What a kind of instance needs to be made, started, watched and taken apart. The actor of an instance calls these one at
 //! a time; each can be called again after a crash in its middle and then finishes what was begun.
 
+pub mod fake;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -88,9 +90,14 @@ pub struct Usage {
 }
 
 /// A console: one source of bytes, one sink, held by the agent alone.
+///
+/// Bytes are counted from the run's start. A driver that keeps some of them (a ring, a log file) hands out what it kept
+/// again and says where that begins: the agent leaves out what it has, so that nothing is lost or doubled over a restart.
 #[derive(Debug)]
 pub struct Console {
-    /// What it writes, from now on.
+    /// How many bytes the run wrote before the first of `output`.
+    pub first: u64,
+    /// What it wrote and writes; ends with the run.
     pub output: mpsc::Receiver<Bytes>,
     /// What is typed.
     pub input: mpsc::Sender<ConsoleInput>,
