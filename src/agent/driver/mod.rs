@@ -2,6 +2,7 @@
 //! a time; each can be called again after a crash in its middle and then finishes what was begun.
 
 pub mod fake;
+pub mod container;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
