@@ -115,7 +115,9 @@ impl Process {
     /// The kernel has no handles of processes to give.
     pub async fn gone(&self) -> io::Result<()> {
         let Some(process) = self.open()? else { return Ok(()) };
-        AsyncFd::with_interest(process, Interest::READABLE)?.readable().await.map(drop)
+        #[expect(deprecated, reason = "the one that is not is unsafe, and this descriptor is owned: it stays what it is")]
+        let process = AsyncFd::with_interest(process, Interest::READABLE)?;
+        process.readable().await.map(drop)
     }
 
     /// A handle; `None` when it has ended.
