@@ -155,7 +155,10 @@ impl Follower {
             return;
         }
         if let Ok(file) = std::fs::OpenOptions::new().write(true).open(&self.path) {
-            drop(fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, end));
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            if let Err(error) = fallocate(&file, hole, 0, end) {
+                tracing::debug!(log = %self.path.display(), %error, "old console output stays on the disk");
+            }
         }
         self.cut = end;
     }

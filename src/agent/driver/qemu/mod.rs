@@ -312,8 +312,8 @@ impl Driver for QemuDriver {
         Box::pin(self.attach(ground, handle))
     }
 
-    fn address(&self, ground: &Ground, handle: &Handle) -> String {
-        self.guest_address(ground, handle)
+    fn address(&self, ground: &Ground, _handle: &Handle) -> String {
+        self.guest_address(ground)
     }
 
     fn orphans<'a>(

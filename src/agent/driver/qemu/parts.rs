@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use super::launch::absent;
 use super::plan::{Accelerator, Link, Plan, Sockets, mac};
 use super::{QemuDriver, disks};
-use crate::agent::driver::{Ground, Handle};
+use crate::agent::driver::Ground;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::image::FileImage;
+use crate::agent::net::{self, Cable, Cables};
 use crate::agent::options::Network;
 use crate::agent::spec::{Kind, Spec};
 
@@ -63,6 +64,8 @@ impl QemuDriver {
         let spec = &ground.spec;
         let files = self.files(spec).await?;
         let disks = disks::plan(&ground.folder, files.image.as_ref(), &spec.disks);
+        let link = self.link(&ground.id, spec);
+        let address = self.cable(&ground.id, &link)?.map(|cable| (cable.guest, cable.prefix));
         let memory_bytes = match spec.memory_bytes {
             0 => self.options.settings.limits.memory_bytes,
             asked => asked,
@@ -78,7 +81,8 @@ impl QemuDriver {
             kernel_args: spec.kernel_args.clone(),
             disks: disks.into_iter().map(|(disk, _)| disk).collect(),
             limits: spec.limits.clone(),
-            link: self.link(&ground.id, spec),
+            link,
+            address,
             mac: mac(&ground.id),
             sockets: Sockets::in_folder(&ground.sockets),
             console_log: self.console_log(ground),
@@ -89,35 +93,46 @@ impl QemuDriver {
     pub(super) fn link(&self, id: &InstanceId, spec: &Spec) -> Link {
         match spec.options.network {
             Some(Network::None) => Link::None,
-            Some(Network::Cable) => Link::Tap(device(id)),
+            Some(Network::Cable) => Link::Tap(net::device(id)),
             Some(Network::User | Network::Host) | None => Link::User,
         }
     }
 
-    /// Gives the host's end of a cable its address.
-    #[expect(clippy::unused_async)]
-    pub(super) async fn plug(&self, _ground: &Ground, _link: &Link) -> Result<(), AgentError> {
-        Ok(())
+    fn cables(&self) -> Result<Cables, AgentError> {
+        let network = &self.options.settings.container.cable_network;
+        Cables::new(network, &self.options.data, &self.options.mark)
+    }
+
+    /// The cable that it holds, leased when it has none.
+    fn cable(&self, id: &InstanceId, link: &Link) -> Result<Option<Cable>, AgentError> {
+        if matches!(link, Link::Tap(_)) { self.cables()?.lease(id).map(Some) } else { Ok(None) }
+    }
+
+    /// Gives the host's end of a cable its address. The device is QEMU's and goes with it.
+    pub(super) async fn plug(&self, ground: &Ground, link: &Link) -> Result<(), AgentError> {
+        match self.cable(&ground.id, link)? {
+            Some(cable) => cable.dress().await,
+            None => Ok(()),
+        }
     }
 
     /// Gives the cable back.
-    pub(super) fn unplug(&self, _ground: &Ground) -> Result<(), AgentError> {
-        Ok(())
+    pub(super) fn unplug(&self, ground: &Ground) -> Result<(), AgentError> {
+        self.cables()?.release(ground.id.as_str())
     }
 
     /// Of the guest, as the host reaches it.
-    pub(super) fn guest_address(&self, _ground: &Ground, _handle: &Handle) -> String {
-        String::new()
+    pub(super) fn guest_address(&self, ground: &Ground) -> String {
+        let link = self.link(&ground.id, &ground.spec);
+        self.cable(&ground.id, &link).ok().flatten().map_or_else(String::new, |cable| cable.guest.to_string())
     }
 }
 
-fn device(id: &InstanceId) -> String {
-    format!("nv{}", id.short().get(..11).unwrap_or_default())
-}
-
-/// Bytes that went to the guest and came from it.
-pub(super) fn counters(_link: &Link) -> (u64, u64) {
-    (0, 0)
+/// Bytes that went to the guest and came from it. QEMU's user network counts none.
+pub(super) fn counters(link: &Link) -> (u64, u64) {
+    let Link::Tap(device) = link else { return (0, 0) };
+    let counted = net::counters(device).unwrap_or_default();
+    (counted.received_bytes, counted.sent_bytes)
 }
 
 /// The folder itself is the agent's.

@@ -5,6 +5,7 @@
 //! commas doubled.
 
 use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -104,6 +105,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Where its network device leads.
     pub link: Link,
+    /// Of a guest on a cable, with its prefix.
+    pub address: Option<(Ipv4Addr, u8)>,
     /// Of its network device.
     pub mac: String,
     /// Where it listens.
@@ -210,6 +213,11 @@ impl Plan {
         if self.kind == Kind::MicroVm && self.accelerator == Accelerator::Tcg {
             // Without a timer to calibrate against, the clock must be told.
             line.push_str(" tsc_early_khz=1000000");
+        }
+        if let Some((address, prefix)) = self.address {
+            // No gateway: a cable leads to the host and no further.
+            let mask = Ipv4Addr::from(u32::MAX.checked_shl(u32::from(32 - prefix.min(32))).unwrap_or(0));
+            line.push_str(&format!(" ip={address}:::{mask}::eth0:off"));
         }
         for word in self.kernel_args.split_ascii_whitespace() {
             line.push(' ');
