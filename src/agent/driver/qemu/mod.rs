@@ -42,6 +42,7 @@ use crate::agent::record::Exit;
 use crate::agent::settings::AgentSettings;
 use crate::agent::spec::{Kind, Spec};
 
+pub(super) use self::check::check;
 pub(super) use self::console::{Keep, Line, open as open_console};
 pub(super) use self::launch::absent;
 
@@ -235,7 +236,7 @@ impl Driver for QemuDriver {
     }
 
     fn check(&self, spec: &Spec) -> Result<(), AgentError> {
-        check::check(self.kind, &self.options.settings.qemu, spec)
+        check(self.kind, &self.options.settings.qemu, spec)
     }
 
     fn prepare<'a>(&'a self, ground: &'a Ground) -> BoxFuture<'a, Result<(), AgentError>> {
