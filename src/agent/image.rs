@@ -13,8 +13,12 @@ mod store_tests;
 mod used;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::PathBuf;
 
+use futures_util::future::BoxFuture;
+
+use super::error::AgentError;
 pub use digest::Digest;
 pub use index::{Image, ImageKind, Program};
 pub use used::used;
@@ -55,4 +59,19 @@ pub struct FileImage {
     pub format: String,
     /// As a guest sees it; bytes.
     pub size_bytes: u64,
+}
+
+/// Where instances get their parts from.
+pub trait Images: Send + Sync + Debug {
+    /// A container's image.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown name, `Precondition` for an image of another sort.
+    fn root<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RootImage, AgentError>>;
+
+    /// A file for a `role`: `disk`, `kernel` or `initrd`.
+    ///
+    /// # Errors
+    /// As [`Images::root`].
+    fn file<'a>(&'a self, name: &'a str, role: &'a str) -> BoxFuture<'a, Result<FileImage, AgentError>>;
 }

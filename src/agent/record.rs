@@ -96,12 +96,18 @@ pub struct Record {
     pub operation: Option<Operation>,
     /// Why it stands there, in a sentence; empty when there is nothing to say.
     pub reason: String,
+    /// [`Driver::name`](super::driver::Driver::name) of the one that made it.
+    #[serde(default)]
+    pub driver: String,
     /// How a later life of the agent finds its run.
     pub handle: Option<Handle>,
     /// How its last run ended.
     pub exit: Option<Exit>,
     /// Restarts by policy since it was last started by hand.
     pub restarts: u32,
+    /// Ends in a row that nobody wished, each soon after its start.
+    #[serde(default)]
+    pub failures: u32,
     /// It said its ready line, or has none to say and runs.
     pub ready: bool,
     /// CDI devices it holds, from its creation to its deletion.

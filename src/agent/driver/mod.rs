@@ -88,9 +88,14 @@ pub struct Usage {
 }
 
 /// A console: one source of bytes, one sink, held by the agent alone.
+///
+/// Bytes are counted from the run's start. A driver that keeps some of them (a ring, a log file) hands out what it kept
+/// again and says where that begins: the agent leaves out what it has, so that nothing is lost or doubled over a restart.
 #[derive(Debug)]
 pub struct Console {
-    /// What it writes, from now on.
+    /// How many bytes the run wrote before the first of `output`.
+    pub first: u64,
+    /// What it wrote and writes; ends with the run.
     pub output: mpsc::Receiver<Bytes>,
     /// What is typed.
     pub input: mpsc::Sender<ConsoleInput>,

@@ -7,6 +7,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::future::BoxFuture;
+
 use super::archive;
 use super::digest::{Digest, Hashed};
 use super::file;
@@ -14,7 +16,7 @@ use super::index::{Image, ImageKind, Index, Program, check_name};
 use super::layer::Unpacker;
 use super::oci::{self, Plan};
 use super::source::Source;
-use super::{FileImage, RootImage};
+use super::{FileImage, Images, RootImage};
 use crate::agent::error::AgentError;
 
 /// What is to be imported.
@@ -353,6 +355,25 @@ impl ImageStore {
         }
         Ok(())
     }
+}
+
+impl Images for ImageStore {
+    fn root<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RootImage, AgentError>> {
+        let (store, name) = (self.clone(), name.to_owned());
+        Box::pin(look(move || store.root(&name)))
+    }
+
+    fn file<'a>(&'a self, name: &'a str, role: &'a str) -> BoxFuture<'a, Result<FileImage, AgentError>> {
+        let (store, name, role) = (self.clone(), name.to_owned(), role.to_owned());
+        Box::pin(look(move || store.file(&name, &role)))
+    }
+}
+
+async fn look<T: Send + 'static>(
+    look: impl FnOnce() -> Result<T, AgentError> + Send + 'static,
+) -> Result<T, AgentError> {
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.map_err(|error| AgentError::internal("looking for an image", error))?
 }
 
 fn in_use(name: &str) -> AgentError {
