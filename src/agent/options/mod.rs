@@ -1,7 +1,12 @@
 //! What the wire has no fields for: annotations `hypervisor.io/...`. Unknown ones under that prefix are refused, so that a
 //! typo is not a wish that nobody heard.
 
+mod parse;
+
 use serde::{Deserialize, Serialize};
+
+pub(in crate::agent) use parse::network;
+pub use parse::{NAMES, annotation, parse};
 
 /// What precedes the names of the agent's annotations.
 pub const PREFIX: &str = "hypervisor.io/";

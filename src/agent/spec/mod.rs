@@ -1,11 +1,16 @@
 //! What an instance is to be: checked, with the agent's defaults filled in. Names in it are names: none is ever used as a
 //! path of the host.
 
+pub mod check;
+mod container;
+mod machine;
+pub mod text;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::options::Options;
+use crate::agent::options::Options;
 
 /// What runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

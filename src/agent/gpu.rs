@@ -1,0 +1,204 @@
+//! CDI devices: who holds those that one instance has for itself alone. One card may have several names (its number, its
+//! UUID, `all`), so it is the device nodes behind a name that are held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::AgentError;
+use super::id::InstanceId;
+use super::options::Options;
+use super::settings::CdiSettings;
+
+/// What there is: names as CDI has them (`nvidia.com/gpu=0`), and the device nodes behind each.
+pub type Inventory = BTreeMap<String, BTreeSet<String>>;
+
+/// Who holds which device node.
+#[derive(Debug, Default)]
+pub struct Devices {
+    held: BTreeMap<String, InstanceId>,
+}
+
+fn kind(device: &str) -> &str {
+    device.split_once('=').map_or(device, |(kind, _)| kind)
+}
+
+fn field(name: &str) -> String {
+    format!("annotations[\"hypervisor.io/{name}\"]")
+}
+
+/// What is held with a device: its nodes, or its name when it has none.
+fn behind(device: &str, there: &Inventory) -> BTreeSet<String> {
+    match there.get(device) {
+        Some(nodes) if !nodes.is_empty() => nodes.clone(),
+        _ => [device.to_owned()].into(),
+    }
+}
+
+fn exclusive(device: &str, settings: &CdiSettings) -> bool {
+    let kind = kind(device);
+    kind == settings.gpu_kind || settings.exclusive.iter().any(|exclusive| exclusive == kind)
+}
+
+/// One name for each card of a kind: not `all`, and no second name.
+fn cards<'a>(there: &'a Inventory, of_kind: &'a str) -> impl Iterator<Item = &'a String> {
+    let mut seen = BTreeSet::new();
+    let names = there.keys().filter(move |name| kind(name) == of_kind && !name.ends_with("=all"));
+    names.filter(move |name| seen.insert(behind(name, there)))
+}
+
+/// Cards of a kind.
+#[must_use]
+pub fn count(there: &Inventory, of_kind: &str) -> usize {
+    cards(there, of_kind).count()
+}
+
+impl Devices {
+    /// Books what an instance of an earlier life holds.
+    pub fn restore(
+        &mut self,
+        id: &InstanceId,
+        devices: &[String],
+        there: &Inventory,
+        settings: &CdiSettings,
+    ) {
+        for device in devices.iter().filter(|device| exclusive(device, settings)) {
+            self.hold(id, device, there);
+        }
+    }
+
+    /// Gives an instance what its options ask for, out of what there is: the names, in order.
+    ///
+    /// # Errors
+    /// `NotFound` for a device that is not there, `Exhausted` for one that another instance holds.
+    pub fn take(
+        &mut self,
+        id: &InstanceId,
+        options: &Options,
+        there: &Inventory,
+        settings: &CdiSettings,
+    ) -> Result<Vec<String>, AgentError> {
+        let mut taken: BTreeSet<String> = BTreeSet::new();
+        let mut nodes: BTreeSet<String> = BTreeSet::new();
+        for device in &options.cdi_devices {
+            if !there.contains_key(device) {
+                return Err(AgentError::NotFound { what: "CDI device", id: device.clone() });
+            }
+            if exclusive(device, settings) {
+                let wanted = behind(device, there);
+                if let Some(holder) = wanted.iter().find_map(|node| self.held.get(node)) {
+                    let text = format!("{} asks for {device}, which {holder} holds", field("cdi-devices"));
+                    return Err(AgentError::Exhausted(text));
+                }
+                nodes.extend(wanted);
+            }
+            taken.insert(device.clone());
+        }
+        let wanted = options.gpu_count as usize;
+        let free = cards(there, &settings.gpu_kind).filter(|device| {
+            behind(device, there).iter().all(|node| !self.held.contains_key(node) && !nodes.contains(node))
+        });
+        let picked: Vec<String> = free.take(wanted).cloned().collect();
+        if picked.len() < wanted {
+            return Err(AgentError::Exhausted(format!(
+                "{} asks for {wanted}; {} of {} are free",
+                field("gpu-count"),
+                picked.len(),
+                settings.gpu_kind
+            )));
+        }
+        taken.extend(picked);
+        for device in taken.iter().filter(|device| exclusive(device, settings)) {
+            self.hold(id, device, there);
+        }
+        Ok(taken.into_iter().collect())
+    }
+
+    fn hold(&mut self, id: &InstanceId, device: &str, there: &Inventory) {
+        self.held.extend(behind(device, there).into_iter().map(|node| (node, id.clone())));
+    }
+
+    /// An instance holds nothing any more.
+    pub fn release(&mut self, id: &InstanceId) {
+        self.held.retain(|_, holder| holder != id);
+    }
+
+    /// Cards of a kind that somebody holds.
+    #[must_use]
+    pub fn held(&self, there: &Inventory, of_kind: &str) -> usize {
+        let taken = |name: &&String| behind(name, there).iter().any(|node| self.held.contains_key(node));
+        cards(there, of_kind).filter(taken).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> InstanceId {
+        text.parse().unwrap()
+    }
+
+    fn there() -> Inventory {
+        let nodes = |names: &[&str]| names.iter().map(|name| format!("/dev/nvidia{name}")).collect();
+        [
+            ("nvidia.com/gpu=0", nodes(&["0"])),
+            ("nvidia.com/gpu=1", nodes(&["1"])),
+            ("nvidia.com/gpu=GPU-0aa0", nodes(&["0"])),
+            ("nvidia.com/gpu=all", nodes(&["0", "1"])),
+            ("acme.com/port=x", BTreeSet::new()),
+        ]
+        .map(|(name, nodes)| (name.to_owned(), nodes))
+        .into()
+    }
+
+    fn named(name: &str) -> Options {
+        Options { cdi_devices: vec![name.to_owned()], ..Options::default() }
+    }
+
+    fn counted(gpu_count: u32) -> Options {
+        Options { gpu_count, ..Options::default() }
+    }
+
+    #[test]
+    fn a_gpu_has_one_holder_until_that_lets_go() {
+        let (mut devices, settings, there) = (Devices::default(), CdiSettings::default(), there());
+        let one = devices.take(&id("a"), &named("nvidia.com/gpu=0"), &there, &settings).unwrap();
+        assert_eq!(one, ["nvidia.com/gpu=0"]);
+        for taken in ["nvidia.com/gpu=0", "nvidia.com/gpu=GPU-0aa0", "nvidia.com/gpu=all"] {
+            let error = devices.take(&id("b"), &named(taken), &there, &settings).unwrap_err();
+            let expected = matches!(&error, AgentError::Exhausted(text) if text.contains("which a holds"));
+            assert!(expected, "{taken}: {error}");
+        }
+        assert_eq!(devices.take(&id("b"), &counted(1), &there, &settings).unwrap(), ["nvidia.com/gpu=1"]);
+        let error = devices.take(&id("c"), &counted(1), &there, &settings).unwrap_err();
+        assert!(matches!(error, AgentError::Exhausted(_)));
+        devices.release(&id("a"));
+        assert_eq!(devices.take(&id("c"), &counted(1), &there, &settings).unwrap(), ["nvidia.com/gpu=0"]);
+        assert_eq!((devices.held(&there, "nvidia.com/gpu"), count(&there, "nvidia.com/gpu")), (2, 2));
+    }
+
+    #[test]
+    fn devices_of_other_kinds_are_shared_and_unknown_ones_are_not_found() {
+        let (mut devices, settings, there) = (Devices::default(), CdiSettings::default(), there());
+        for name in ["a", "b"] {
+            let port = devices.take(&id(name), &named("acme.com/port=x"), &there, &settings).unwrap();
+            assert_eq!(port, ["acme.com/port=x"]);
+        }
+        let error = devices.take(&id("a"), &named("nvidia.com/gpu=7"), &there, &settings).unwrap_err();
+        assert!(matches!(error, AgentError::NotFound { what: "CDI device", .. }));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_met_whole_takes_nothing() {
+        let (mut devices, settings, there) = (Devices::default(), CdiSettings::default(), there());
+        let both = Options { gpu_count: 2, ..named("nvidia.com/gpu=0") };
+        assert!(devices.take(&id("a"), &both, &there, &settings).is_err());
+        assert_eq!(devices.held(&there, "nvidia.com/gpu"), 0);
+    }
+
+    #[test]
+    fn an_earlier_lifes_holder_still_holds() {
+        let (mut devices, settings, there) = (Devices::default(), CdiSettings::default(), there());
+        devices.restore(&id("a"), &["nvidia.com/gpu=all".to_owned()], &there, &settings);
+        assert!(devices.take(&id("b"), &counted(1), &there, &settings).is_err());
+    }
+}

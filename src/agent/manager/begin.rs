@@ -1,0 +1,167 @@
+//! The beginning of an agent's life: everything of an earlier one is found again before it answers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::{Agent, AgentOptions, Inner};
+use crate::agent::actor::{Actor, Begin};
+use crate::agent::audit::Audit;
+use crate::agent::capacity::Amount;
+use crate::agent::common::{Candidate, Common, guarded};
+use crate::agent::driver::Driver;
+use crate::agent::error::AgentError;
+use crate::agent::id::InstanceId;
+use crate::agent::inventory;
+use crate::agent::node::House;
+use crate::agent::registry::Registry;
+use crate::agent::restart::Patience;
+use crate::agent::store::{Found, Store};
+
+/// For the sweep of what belongs to nobody, before the agent answers; it goes on after that.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How often what is asked for all the time is measured.
+const MEASURE: Duration = Duration::from_secs(1);
+/// Measurements at once.
+const MEASURED_AT_ONCE: usize = 8;
+/// Name of the file that says that the node drains.
+pub(super) const DRAINING: &str = "draining";
+
+impl Agent {
+    /// Starts an agent: finds every run again, reports what ended meanwhile, removes what belongs to nobody, and goes on with
+    /// what was half done.
+    ///
+    /// # Errors
+    /// The data folder cannot be had. What is wrong with a single instance is said in its record.
+    pub async fn open(options: AgentOptions) -> Result<Self, AgentError> {
+        let begun = std::time::Instant::now();
+        let AgentOptions { settings, data, drivers, images, patience, crash } = options;
+        let cdi = settings.cdi.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let house = House::open(&data)?;
+            let store = Store::new(house.data.clone(), crash);
+            let found = store.load()?;
+            let audit = Audit::open(house.data.join("audit.jsonl"))?;
+            let machine = Amount::of_machine(&house.data);
+            let draining = house.data.join(DRAINING).exists();
+            Ok::<_, AgentError>((house, store, found, audit, machine, draining, inventory::read(&cdi)))
+        });
+        let opened = opened.await.map_err(|error| AgentError::internal("data folder", error))?;
+        let (house, store, found, audit, machine, draining, inventory) = opened?;
+        let Found { records, damaged } = found;
+        for (id, reason) in &damaged {
+            warn!(%id, reason, "its record cannot be read: it is left alone");
+        }
+        let common = Arc::new(Common {
+            house,
+            patience,
+            store,
+            audit,
+            images,
+            drivers: drivers.into_iter().map(Candidate::new).collect(),
+            registry: Registry::new(machine, damaged, inventory),
+            operations: Semaphore::new(settings.limits.operations.max(1) as usize),
+            draining: AtomicBool::new(draining),
+            ending: watch::Sender::new(false),
+            settings,
+        });
+        let agent = Self { inner: Arc::new(Inner { common: common.clone(), tasks: JoinSet::new().into() }) };
+        let count = records.len();
+        let mut seen = Vec::with_capacity(count);
+        let mut actors = Vec::with_capacity(count);
+        for record in records {
+            let (entry, inbox) = common.registry.restore(record, &common.settings, &common.store);
+            let (looked, seen_it) = oneshot::channel();
+            seen.push(seen_it);
+            actors.push((Actor::new(common.clone(), entry.face, inbox), looked));
+        }
+        // Only now: all of them are known, so that none is swept.
+        for (actor, looked) in actors {
+            agent.inner.spawn(actor.run(Begin::Recover(looked)));
+        }
+        let sweep = sweep(common.clone());
+        let (swept, done) = oneshot::channel();
+        agent.inner.spawn(async move {
+            sweep.await;
+            let _ = swept.send(());
+        });
+        for looked in seen {
+            let _ = looked.await;
+        }
+        if tokio::time::timeout(SWEEP, done).await.is_err() {
+            warn!("what belongs to nobody is still being removed");
+        }
+        for place in 0..common.drivers.len() {
+            agent.inner.spawn(probe(common.clone(), place));
+        }
+        agent.inner.spawn(measure(common.clone()));
+        info!(instances = count, took_ms = begun.elapsed().as_millis() as u64, "instances found again");
+        Ok(agent)
+    }
+}
+
+async fn probe(common: Arc<Common>, place: usize) {
+    let Some(candidate) = common.drivers.get(place) else { return };
+    tokio::select! {
+        ability = candidate.ability(common.patience.probe) => {
+            let (driver, usable) = (candidate.driver.name(), ability.usable);
+            info!(driver, usable, detail = ability.detail, "probed");
+        }
+        () = common.ended() => {}
+    }
+}
+
+async fn sweep(common: Arc<Common>) {
+    let known = common.registry.known();
+    let drivers = common.drivers.iter().map(|candidate| candidate.driver.clone());
+    let sweeps = drivers.map(|driver| sweep_one(driver, &known, common.patience));
+    tokio::select! {
+        _ = futures_util::future::join_all(sweeps) => {}
+        () = common.ended() => {}
+    }
+}
+
+async fn sweep_one(driver: Arc<dyn Driver>, known: &BTreeSet<InstanceId>, patience: Patience) {
+    let orphans = match guarded("orphans", patience.recover, driver.orphans(known)).await {
+        Ok(orphans) => orphans,
+        Err(error) => {
+            warn!(driver = driver.name(), %error, "cannot look for what belongs to nobody");
+            return;
+        }
+    };
+    for orphan in orphans {
+        let (what, name) = (orphan.what, &orphan.name);
+        match guarded("sweep", patience.destroy, driver.sweep(&orphan)).await {
+            Ok(()) => info!(driver = driver.name(), what, name, "belonged to nobody: removed"),
+            Err(error) => warn!(driver = driver.name(), what, name, %error, "belongs to nobody: not removed"),
+        }
+    }
+}
+
+/// Keeps the figures young of those that are asked for.
+async fn measure(common: Arc<Common>) {
+    let mut tick = tokio::time::interval(MEASURE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = common.ended() => return,
+        }
+        let wanted = common.registry.all().into_iter().filter(|entry| entry.face.samples.wanted());
+        let patience = common.patience.usage;
+        stream::iter(wanted)
+            .for_each_concurrent(MEASURED_AT_ONCE, |entry| async move {
+                if let Some(run) = entry.face.running() {
+                    let _ = super::look::measure(&entry.face, &run, patience).await;
+                }
+            })
+            .await;
+    }
+}

@@ -1,0 +1,130 @@
+//! What looks and changes nothing.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Agent, Attached, Stats};
+use crate::agent::audit::Audit;
+use crate::agent::capacity::Amount;
+use crate::agent::common::guarded;
+use crate::agent::console::{Source, not_running};
+use crate::agent::driver::Ability;
+use crate::agent::error::AgentError;
+use crate::agent::face::Face;
+use crate::agent::id::InstanceId;
+use crate::agent::node::Node;
+use crate::agent::record::Record;
+use crate::agent::registry::Entry;
+use crate::agent::spec::Kind;
+use crate::proto::hypervisor::v1::Resources;
+
+impl Agent {
+    /// How an instance stands.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for what is no id.
+    pub fn get(&self, id: &str) -> Result<Record, AgentError> {
+        self.entry(id).map(|entry| Record::clone(&entry.face.record()))
+    }
+
+    /// All instances, in the order of their ids.
+    #[must_use]
+    pub fn list(&self) -> Vec<Record> {
+        let entries = self.inner.common.registry.all();
+        entries.iter().map(|entry| Record::clone(&entry.face.record())).collect()
+    }
+
+    /// What an instance uses: measured now, or less than a second ago.
+    ///
+    /// # Errors
+    /// `NotFound`; `Precondition` when it does not run; what the driver says.
+    pub async fn stats(&self, id: &str) -> Result<Stats, AgentError> {
+        let face = self.entry(id)?.face;
+        let Some(run) = face.running() else {
+            return Err(AgentError::Precondition(format!("instance {id} does not run: it uses nothing")));
+        };
+        match face.samples.fresh(run.run, face.spec.cpu_cores) {
+            Some(stats) => Ok(stats),
+            None => measure(&face, &run, self.inner.common.patience.usage).await,
+        }
+    }
+
+    /// The console of an instance, with what it said before. Ends with the run.
+    ///
+    /// # Errors
+    /// `NotFound`; `Precondition` when it does not run.
+    pub fn console(&self, id: &str) -> Result<Attached, AgentError> {
+        self.entry(id)?.face.hub.attach().ok_or_else(|| not_running(id))
+    }
+
+    /// The node takes no new instances.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.inner.common.draining.load(Ordering::Relaxed)
+    }
+
+    /// What the machine has.
+    #[must_use]
+    pub fn capacity(&self) -> Resources {
+        let common = &self.inner.common;
+        let (cards, _) = common.registry.cards(&common.settings.cdi.gpu_kind);
+        common.registry.machine().on_wire(cards)
+    }
+
+    /// What instances were given of it.
+    #[must_use]
+    pub fn allocated(&self) -> Resources {
+        let common = &self.inner.common;
+        let (_, held) = common.registry.cards(&common.settings.cdi.gpu_kind);
+        let given = common.registry.all();
+        let given = given.iter().map(|entry| Amount::of(&entry.face.spec));
+        given.fold(Amount::default(), Amount::plus).on_wire(held)
+    }
+
+    /// Every driver, and what its probe found; `None` while that goes on.
+    #[must_use]
+    pub fn abilities(&self) -> Vec<(Kind, &'static str, Option<Ability>)> {
+        let drivers = self.inner.common.drivers.iter();
+        drivers.map(|found| (found.driver.kind(), found.driver.name(), found.known())).collect()
+    }
+
+    /// Waits until every driver has been probed, and says what was found.
+    pub async fn probed(&self) -> Vec<(Kind, &'static str, Ability)> {
+        let common = &self.inner.common;
+        let probes = common.drivers.iter().map(|candidate| async {
+            let ability = candidate.ability(common.patience.probe).await;
+            (candidate.driver.kind(), candidate.driver.name(), ability)
+        });
+        futures_util::future::join_all(probes).await
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.inner.common.house.node
+    }
+
+    /// The data folder, absolute.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.inner.common.house.data
+    }
+
+    /// The audit log, for what an edge refuses before it comes here.
+    #[must_use]
+    pub fn audit_log(&self) -> &Audit {
+        &self.inner.common.audit
+    }
+
+    fn entry(&self, id: &str) -> Result<Entry, AgentError> {
+        let id: InstanceId = id.parse()?;
+        self.inner.common.registry.get(&id).ok_or_else(|| AgentError::not_found("instance", &id))
+    }
+}
+
+/// Asks the driver of a run.
+pub(super) async fn measure(face: &Face, run: &Source, patience: Duration) -> Result<Stats, AgentError> {
+    let usage = guarded("usage", patience, run.driver.usage(&run.ground, &run.handle)).await?;
+    Ok(face.samples.add(run.run, usage, face.spec.cpu_cores))
+}
