@@ -1,5 +1,17 @@
 //! What instances are made of, by name: the store's face towards drivers.
 
+mod archive;
+mod digest;
+mod file;
+mod index;
+mod layer;
+mod oci;
+mod source;
+pub mod store;
+#[cfg(test)]
+mod store_tests;
+mod used;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -7,6 +19,9 @@ use std::path::PathBuf;
 use futures_util::future::BoxFuture;
 
 use super::error::AgentError;
+pub use digest::Digest;
+pub use index::{Image, ImageKind, Program};
+pub use used::used;
 
 /// A container's image, unpacked and checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 mod actor;
 pub mod audit;
 pub mod capacity;
+pub mod cluster;
 mod common;
 pub mod console;
 pub mod cdi;

@@ -1,9 +1,16 @@
 //! The settings of an agent: one TOML file, every key with a default, unknown keys refused. docs/agent.toml shows them all.
 
+mod check;
+#[cfg(test)]
+mod document_tests;
+mod load;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use load::SettingsError;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
