@@ -48,7 +48,7 @@ pub enum Request {
     },
     /// Say when it has ended.
     Watch,
-    /// End, now that the container has.
+    /// End, as soon as the container has.
     Quit,
 }
 

@@ -64,12 +64,12 @@ fn attempt(options: &ShimOptions) -> Result<Option<Run>, String> {
         fs::remove_file(&console).ok();
         source
     } else {
-        let (input, its_input) = pipe().map_err(failed("pipe"))?;
-        let (its_output, output) = pipe().map_err(failed("pipe"))?;
-        command.stdin(its_output).stdout(input.try_clone().map_err(failed("pipe"))?).stderr(input);
+        let (output, its_output) = pipe().map_err(failed("pipe"))?;
+        let (its_input, input) = pipe().map_err(failed("pipe"))?;
+        command.stdin(its_input).stdout(its_output.try_clone().map_err(failed("pipe"))?).stderr(its_output);
         command.arg(&options.id);
         finish(command, options)?;
-        Source::Pipes { output: its_input, input: Some(output) }
+        Source::Pipes { output, input: Some(input) }
     };
     source.unblock().map_err(failed("console"))?;
 
@@ -101,10 +101,9 @@ fn number(pid: i32) -> Result<Process, String> {
     started.map(|started| Process { pid, started }).ok_or_else(|| format!("process {pid} has no start time"))
 }
 
-/// The writing end, the reading end: in this order, so that who gets which is plain where it is called.
+/// The reading end, the writing end.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    Ok((writer, reader))
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {

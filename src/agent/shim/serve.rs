@@ -39,6 +39,7 @@ struct Shim<'a> {
     ended: Option<Vec<u8>>,
     /// Since when nobody has taken output for which the source waits.
     stuck: Option<(Instant, u64)>,
+    /// It was told to go when the container has ended.
     quit: bool,
 }
 
@@ -59,7 +60,7 @@ pub(super) fn serve(options: &ShimOptions, run: Run) -> Result<(), String> {
         stuck: None,
         quit: false,
     };
-    while !shim.quit && options.folder.is_dir() {
+    while !(shim.quit && shim.ended.is_some()) && options.folder.is_dir() {
         shim.turn(&socket).map_err(|error| format!("poll: {error}"))?;
     }
     std::fs::remove_file(&options.socket).ok();
@@ -190,7 +191,7 @@ impl Shim<'_> {
                         source.resize(width, height);
                     }
                 }
-                Request::Quit => self.quit = self.ended.is_some(),
+                Request::Quit => self.quit = true,
             }
         }
     }

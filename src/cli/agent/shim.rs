@@ -1,0 +1,24 @@
+//! `neuro agent shim`: what the agent leaves with a container. It is not for people, and it starts nothing that threads need.
+
+use clap::Args;
+
+use crate::agent::shim::{self, ShimOptions};
+use crate::cli::exit::{Exit, Outcome};
+
+/// A container's keeper.
+#[derive(Debug, Args)]
+pub struct ShimArgs {
+    /// As the agent writes them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+/// Stays with its container until that has ended and the agent knows how.
+///
+/// # Errors
+/// When the container cannot be started; the agent has been told the same.
+pub fn run(args: &ShimArgs) -> Outcome {
+    let options = ShimOptions::parse(args.words.iter().cloned()).map_err(anyhow::Error::msg)?;
+    shim::run(&options).map_err(anyhow::Error::msg)?;
+    Ok(Exit::Ok)
+}
