@@ -4,6 +4,8 @@
 mod actor;
 pub mod audit;
 pub mod capacity;
+pub mod cdi;
+pub mod cgroup;
 pub mod cluster;
 mod common;
 pub mod console;
@@ -15,14 +17,18 @@ pub mod id;
 pub mod image;
 pub mod inventory;
 pub mod manager;
+pub mod net;
 pub mod node;
 pub mod options;
+pub mod process;
 pub mod record;
 mod registry;
 pub mod restart;
 mod sampler;
 pub mod settings;
+pub mod shim;
 pub mod spec;
 pub mod store;
+pub mod volume;
 
 pub use manager::{Agent, AgentOptions, Attached, GpuFigures, Output, Reader, Stats};

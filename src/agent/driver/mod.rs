@@ -1,6 +1,7 @@
 //! What a kind of instance needs to be made, started, watched and taken apart. The actor of an instance calls these one at
 //! a time; each can be called again after a crash in its middle and then finishes what was begun.
 
+pub mod container;
 pub mod fake;
 
 use std::collections::BTreeSet;
