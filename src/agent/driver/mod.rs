@@ -3,6 +3,9 @@
 
 pub mod container;
 pub mod fake;
+pub mod firecracker;
+pub mod process;
+pub mod qemu;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

@@ -1,0 +1,143 @@
+//! Starting a QEMU: spawned in a process group of its own, so that nothing sent to the agent's reaches it, with nothing of the
+//! agent's environment, and done when its monitor greets.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::live::Live;
+use super::plan::{Plan, Sockets};
+use crate::agent::driver::process::Process;
+use crate::agent::error::AgentError;
+
+/// How long QEMU may take until its monitor greets.
+const UP: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(10);
+/// The longest path of a socket.
+const LONGEST_SOCKET: usize = 107;
+/// Of QEMU's last words, so many are repeated.
+const WORDS: usize = 600;
+
+/// Where QEMU's own complaints go.
+const COMPLAINTS: &str = "qemu.log";
+
+/// Starts it.
+///
+/// # Errors
+/// `Internal`, with QEMU's words when it had any.
+pub async fn launch(binary: &str, plan: &Plan, folder: &Path) -> Result<Live, AgentError> {
+    let file = clear(&plan.sockets, &plan.console_log, folder)
+        .map_err(|error| AgentError::internal(format!("start of {}", plan.name), error))?;
+    let mut command = Command::new(binary);
+    command.args(plan.arguments()).env_clear().process_group(0).current_dir("/");
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+    let mut child = command.spawn().map_err(|error| AgentError::internal(binary, error))?;
+    let born = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Process::of);
+    let greeted = greet(&mut child, &plan.sockets, born).await;
+    let ended = match greeted {
+        Ok(process) => {
+            let live = Live::new(process, plan.sockets.clone(), Some(watch_over(child)));
+            // The same connection is used from here on.
+            match live.monitor().await {
+                Ok(_) => return Ok(live),
+                Err(error) => {
+                    live.kill().await.map_err(|error| AgentError::internal("end of QEMU", error))?;
+                    error.to_string()
+                }
+            }
+        }
+        Err(problem) => {
+            // It may have ended already.
+            drop(child.kill().await);
+            problem
+        }
+    };
+    let words = complaints(folder);
+    Err(AgentError::internal(binary, if words.is_empty() { ended } else { format!("{ended}: {words}") }))
+}
+
+/// Its last words.
+#[must_use]
+pub fn complaints(folder: &Path) -> String {
+    let bytes = fs::read(folder.join(COMPLAINTS)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let words = words.join(" ");
+    let skipped = words.chars().count().saturating_sub(WORDS);
+    words.chars().skip(skipped).collect()
+}
+
+/// Makes the folders and takes away what an earlier run left.
+fn clear(sockets: &Sockets, console_log: &Path, folder: &Path) -> io::Result<File> {
+    for socket in [&sockets.monitor, &sockets.rescue, &sockets.console] {
+        if socket.as_os_str().len() > LONGEST_SOCKET {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidFilename,
+                format!("{} is over {LONGEST_SOCKET} bytes; a socket needs a shorter data folder", socket.display()),
+            ));
+        }
+        if let Some(parent) = socket.parent() {
+            private(parent)?;
+        }
+        absent(socket)?;
+    }
+    private(folder)?;
+    // Bytes are counted from the run's start; the words of the run before stay beside it.
+    match fs::rename(console_log, console_log.with_extension("old.log")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create(console_log)?;
+    File::create(folder.join(COMPLAINTS))
+}
+
+fn private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Removes a file; one that is gone is no error.
+pub(in crate::agent::driver) fn absent(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Until its monitor's socket is there, which it makes before it looks at disks and machine: then until the rescue's is, or
+/// it has ended.
+async fn greet(child: &mut Child, sockets: &Sockets, born: Option<Process>) -> Result<Process, String> {
+    let until = Instant::now() + UP;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Err(format!("ended at once with {status}"));
+        }
+        if let (Some(process), true) = (born, sockets.console.exists() && sockets.rescue.exists()) {
+            return Ok(process);
+        }
+        if Instant::now() > until {
+            return Err(format!("does not listen within {} s", UP.as_secs()));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Fetches it when it ends.
+fn watch_over(mut child: Child) -> watch::Receiver<Option<std::process::ExitStatus>> {
+    let (say, seen) = watch::channel(None);
+    tokio::spawn(async move {
+        if let Ok(status) = child.wait().await {
+            say.send_replace(Some(status));
+        }
+    });
+    seen
+}
