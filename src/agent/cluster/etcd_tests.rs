@@ -70,7 +70,11 @@ async fn member(shared: Shared) -> String {
         let member = shared.lock().unwrap();
         let same = body["ID"] == json!(member.leases.to_string());
         // As etcd says that a lease is gone: without a time.
-        Json(if member.alive && same { json!({ "result": { "TTL": "30" } }) } else { json!({ "result": {} }) })
+        Json(if member.alive && same {
+            json!({ "result": { "TTL": "30" } })
+        } else {
+            json!({ "result": {} })
+        })
     };
     let put = |State(shared): State<Shared>, Json(body): Json<Value>| async move {
         shared.lock().unwrap().puts.push(body);
@@ -119,7 +123,8 @@ async fn the_record_is_put_under_a_lease_that_is_kept_and_replaced_when_it_was_f
         let mut member = shared.lock().unwrap();
         assert_eq!(member.leases, 1, "one lease, kept");
         let put = &member.puts[0];
-        let decoded = |field: &str| String::from_utf8(STANDARD.decode(put[field].as_str().unwrap()).unwrap()).unwrap();
+        let decoded =
+            |field: &str| String::from_utf8(STANDARD.decode(put[field].as_str().unwrap()).unwrap()).unwrap();
         assert_eq!(decoded("key"), format!("/hypervisor/nodes/{}", agent.node().node_id));
         assert_eq!(put["lease"], "1");
         sound(&serde_json::from_str(&decoded("value")).unwrap(), &agent);

@@ -18,8 +18,8 @@ use crate::agent::spec::Kind;
 use crate::agent::{Agent, AgentOptions};
 use crate::proto::hypervisor::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use crate::proto::hypervisor::v1::{
-    DeregisterNodeRequest, HeartbeatRequest, HeartbeatResponse, Node, NodeCommand, NodeStatus, RegisterNodeRequest,
-    RegisterNodeResponse, UpdateNodeStatusRequest,
+    DeregisterNodeRequest, HeartbeatRequest, HeartbeatResponse, Node, NodeCommand, NodeStatus,
+    RegisterNodeRequest, RegisterNodeResponse, UpdateNodeStatusRequest,
 };
 
 #[derive(Debug, Default)]
@@ -61,7 +61,10 @@ impl Cluster {
 
 #[tonic::async_trait]
 impl ClusterService for Cluster {
-    async fn register_node(&self, request: Request<RegisterNodeRequest>) -> Result<Response<RegisterNodeResponse>, Status> {
+    async fn register_node(
+        &self,
+        request: Request<RegisterNodeRequest>,
+    ) -> Result<Response<RegisterNodeResponse>, Status> {
         let node_id = self.seen(|seen| {
             seen.registered.push(request.into_inner());
             let id = format!("node-{}", seen.registered.len());
@@ -69,7 +72,11 @@ impl ClusterService for Cluster {
             id
         });
         // Zero seconds leave the pace to the agent.
-        Ok(Response::new(RegisterNodeResponse { node_id, heartbeat_interval_seconds: 0, lease_ttl_seconds: 30 }))
+        Ok(Response::new(RegisterNodeResponse {
+            node_id,
+            heartbeat_interval_seconds: 0,
+            lease_ttl_seconds: 30,
+        }))
     }
 
     async fn deregister_node(&self, request: Request<DeregisterNodeRequest>) -> Result<Response<()>, Status> {
@@ -77,11 +84,17 @@ impl ClusterService for Cluster {
         Ok(Response::new(()))
     }
 
-    async fn update_node_status(&self, _: Request<UpdateNodeStatusRequest>) -> Result<Response<Node>, Status> {
+    async fn update_node_status(
+        &self,
+        _: Request<UpdateNodeStatusRequest>,
+    ) -> Result<Response<Node>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
 
-    async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatResponse>, Status> {
+    async fn heartbeat(
+        &self,
+        request: Request<HeartbeatRequest>,
+    ) -> Result<Response<HeartbeatResponse>, Status> {
         let beat = request.into_inner();
         Ok(Response::new(self.seen(|seen| {
             let accepted = seen.known.as_ref() == Some(&beat.node_id);
@@ -196,11 +209,14 @@ async fn commands_to_drain_are_carried_out_once_and_said_back() {
     assert!(agent.draining());
     cluster.seen(|seen| seen.commands.push(command("2", "maintenance", false)));
     cluster.until("that it is worked on", |seen| last(seen) == Some(NodeStatus::Maintenance)).await;
-    cluster.seen(|seen| seen.commands.extend([command("3", "upgrade", false), command("4", "maintenance", true)]));
+    cluster.seen(|seen| {
+        seen.commands.extend([command("3", "upgrade", false), command("4", "maintenance", true)])
+    });
     cluster.until("that it is ready", |seen| last(seen) == Some(NodeStatus::Ready)).await;
     assert!(!agent.draining());
     reports.end(false).await;
     let log = std::fs::read_to_string(agent.data().join("audit.jsonl")).unwrap();
-    let drains = log.lines().filter(|line| line.contains("\"drain\"") && line.contains("cluster http://")).count();
+    let drains =
+        log.lines().filter(|line| line.contains("\"drain\"") && line.contains("cluster http://")).count();
     assert_eq!(drains, 2, "one for each command, however often it came: {log}");
 }

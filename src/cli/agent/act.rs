@@ -9,7 +9,8 @@ use super::ls::{object, state};
 use crate::cli::exit::{Exit, Outcome};
 use crate::cli::output::say;
 use crate::proto::hypervisor::v1::{
-    AgentDeleteInstanceRequest, AgentInstanceRequest, AgentRestartInstanceRequest, AgentStopInstanceRequest, Instance,
+    AgentDeleteInstanceRequest, AgentInstanceRequest, AgentRestartInstanceRequest, AgentStopInstanceRequest,
+    Instance,
 };
 
 /// How long an agent may take whose instances end by themselves: the time it gives them is its own.
@@ -77,7 +78,9 @@ pub(super) async fn restart(args: &ForceArgs) -> Outcome {
 pub(super) async fn rm(args: &ForceArgs) -> Outcome {
     let mut link = args.one.at.connect().await?;
     let request = AgentDeleteInstanceRequest { instance_id: args.one.id.clone(), force: args.force };
-    link.delete_instance(timed(request, PATIENT.max(ANSWER_TIME))).await.map_err(|status| refused(&status))?;
+    link.delete_instance(timed(request, PATIENT.max(ANSWER_TIME)))
+        .await
+        .map_err(|status| refused(&status))?;
     if !args.one.json {
         say(&format!("{} is gone", args.one.id))?;
     }

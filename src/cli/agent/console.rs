@@ -39,7 +39,8 @@ pub(super) async fn run(args: &ConsoleArgs) -> Outcome {
     let mut link = args.at.connect().await?;
     let (typing, typed) = mpsc::channel(16);
     let mut request = Request::new(ReceiverStream::new(typed));
-    let id = MetadataValue::try_from(&args.id).or_exit_with(Exit::Usage, format!("{:?} is no id", args.id))?;
+    let id =
+        MetadataValue::try_from(&args.id).or_exit_with(Exit::Usage, format!("{:?} is no id", args.id))?;
     request.metadata_mut().insert("instance-id", id);
     let said = link.attach_console(request).await.map_err(|status| refused(&status))?.into_inner();
 

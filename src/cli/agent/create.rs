@@ -11,7 +11,8 @@ use super::{size, wish};
 use crate::agent::options::PREFIX;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::proto::hypervisor::v1::{
-    AgentCreateInstanceRequest, AgentInstanceRequest, DiskSpec, InstanceSpec, InstanceType, ResourceLimits, VolumeMount,
+    AgentCreateInstanceRequest, AgentInstanceRequest, DiskSpec, InstanceSpec, InstanceType, ResourceLimits,
+    VolumeMount,
 };
 
 /// How long an agent may take to make an instance: images are copied.
@@ -109,7 +110,8 @@ pub(super) async fn run(args: &CreateArgs) -> Outcome {
 fn request(args: &CreateArgs) -> Result<AgentCreateInstanceRequest, String> {
     let mut request = match &args.from {
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("--from {}: {error}", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("--from {}: {error}", path.display()))?;
             wish::read(&text).map_err(|error| format!("--from {}: {error}", path.display()))?
         }
         None => AgentCreateInstanceRequest::default(),
@@ -177,9 +179,14 @@ fn apply(args: &CreateArgs, spec: &mut InstanceSpec) -> Result<(), String> {
             Some(rest) => (rest, true),
             None => (volume.as_str(), false),
         };
-        let (name, path) =
-            rest.split_once(':').ok_or_else(|| format!("--volume {volume}: expected NAME:PATH or NAME:PATH:ro"))?;
-        spec.volume_mounts.push(VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only });
+        let (name, path) = rest
+            .split_once(':')
+            .ok_or_else(|| format!("--volume {volume}: expected NAME:PATH or NAME:PATH:ro"))?;
+        spec.volume_mounts.push(VolumeMount {
+            name: name.to_owned(),
+            mount_path: path.to_owned(),
+            read_only,
+        });
     }
     if let [program, rest @ ..] = args.command.as_slice() {
         spec.command = vec![program.clone()];

@@ -4,11 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::agent::driver::Driver;
+use crate::agent::driver::container::{ContainerDriver, ContainerOptions};
 use crate::agent::driver::fake::{FakeDriver, World};
+use crate::agent::driver::firecracker::{FirecrackerDriver, FirecrackerOptions};
+use crate::agent::driver::qemu::{QemuDriver, QemuOptions};
 use crate::agent::error::AgentError;
 use crate::agent::image::Images;
 use crate::agent::settings::AgentSettings;
 use crate::agent::spec::Kind;
+use crate::agent::volume::Volumes;
 
 /// What drivers are made of.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub(super) struct Parts<'a> {
     pub(super) fake: bool,
 }
 
-/// One for every kind, and several where the settings name several.
+/// Every driver; of several for a kind the agent takes the first that works.
 ///
 /// # Errors
 /// When a driver cannot be made of these settings.
@@ -32,5 +36,31 @@ pub(super) fn all(parts: &Parts<'_>) -> Result<Vec<Arc<dyn Driver>>, AgentError>
         let one = |kind| Arc::new(FakeDriver::new(kind, world.clone())) as Arc<dyn Driver>;
         return Ok([Kind::Container, Kind::Vm, Kind::MicroVm].map(one).into());
     }
-    Ok(Vec::new())
+    let (settings, data) = (parts.settings.clone(), parts.data.to_owned());
+    let (mark, images) = (parts.mark.to_owned(), parts.images.clone());
+    // A shim is this program, by another sub-command.
+    let binary =
+        std::env::current_exe().map_err(|error| AgentError::internal("the path of this program", error))?;
+    let container = ContainerOptions {
+        settings: settings.clone(),
+        mark: mark.clone(),
+        data: data.clone(),
+        binary,
+        images: images.clone(),
+        volumes: Volumes::new(&data, settings.volumes.clone()),
+    };
+    let qemu = QemuOptions {
+        settings: settings.clone(),
+        mark: mark.clone(),
+        data: data.clone(),
+        images: images.clone(),
+    };
+    let mut drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(ContainerDriver::new(container)?)];
+    if !settings.firecracker.binary.is_empty() {
+        drivers.push(Arc::new(FirecrackerDriver::new(FirecrackerOptions { settings, mark, data, images })));
+    }
+    for kind in [Kind::Vm, Kind::MicroVm] {
+        drivers.push(Arc::new(QemuDriver::new(kind, qemu.clone())));
+    }
+    Ok(drivers)
 }

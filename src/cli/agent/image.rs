@@ -116,7 +116,10 @@ fn import(args: &ImportArgs) -> Outcome {
     let import = Import { name: args.name.clone(), from: args.from.clone(), what, replace: args.replace };
     let imported = store.import(&import, &used).map_err(failure)?;
     if imported.left_out > 0 {
-        complain(&format!("neuro: {} devices and sockets were left out: instances get their own", imported.left_out));
+        complain(&format!(
+            "neuro: {} devices and sockets were left out: instances get their own",
+            imported.left_out
+        ));
     }
     let image = imported.image;
     if args.at.json {
@@ -140,7 +143,13 @@ fn list(args: &ListArgs) -> Outcome {
         .map(|image| {
             let digest = image.digest.to_string();
             let short = digest.get(..19).unwrap_or(&digest).to_owned();
-            [image.name.clone(), image.kind.name().to_owned(), image.format.clone(), size::show(bytes(image)), short]
+            [
+                image.name.clone(),
+                image.kind.name().to_owned(),
+                image.format.clone(),
+                size::show(bytes(image)),
+                short,
+            ]
         })
         .collect();
     table::print(["name", "for", "format", "size", "digest"], &rows)?;

@@ -37,7 +37,8 @@ pub(super) async fn run(args: &LsArgs) -> Outcome {
         .iter()
         .map(|one| {
             let image = one.spec.as_ref().map(|spec| spec.image.clone()).unwrap_or_default();
-            let [id, name, ip, reason] = [&one.id, &one.name, &one.ip_address, &one.error_message].map(Clone::clone);
+            let [id, name, ip, reason] =
+                [&one.id, &one.name, &one.ip_address, &one.error_message].map(Clone::clone);
             [id, name, kind(one).to_owned(), state(one).to_owned(), image, ip, reason]
         })
         .collect();

@@ -10,6 +10,7 @@ mod link;
 mod ls;
 mod metrics;
 mod serve;
+mod shim;
 mod size;
 mod stats;
 mod terminal;
@@ -53,6 +54,9 @@ enum AgentCommand {
     Image(image::ImageArgs),
     /// Try what can be run on this machine, and say why not.
     Doctor(doctor::DoctorArgs),
+    /// Stay with a container; for the agent alone.
+    #[command(hide = true)]
+    Shim(shim::ShimArgs),
 }
 
 /// Runs one of them.
@@ -64,6 +68,7 @@ pub fn run(args: &AgentArgs) -> Outcome {
     match command {
         AgentCommand::Serve(args) => return serve::run(args),
         AgentCommand::Image(args) => return image::run(args),
+        AgentCommand::Shim(args) => return shim::run(args),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -78,7 +83,9 @@ pub fn run(args: &AgentArgs) -> Outcome {
             AgentCommand::Console(args) => console::run(args).await,
             AgentCommand::Stats(args) => stats::run(args).await,
             AgentCommand::Doctor(args) => doctor::run(args).await,
-            AgentCommand::Serve(_) | AgentCommand::Image(_) => Ok(super::exit::Exit::Ok),
+            AgentCommand::Serve(_) | AgentCommand::Image(_) | AgentCommand::Shim(_) => {
+                Ok(super::exit::Exit::Ok)
+            }
         }
     });
     // Nobody waits for a thread that still reads the keyboard.

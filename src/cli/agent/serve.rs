@@ -93,7 +93,9 @@ pub(super) fn run(args: &ServeArgs) -> Outcome {
         return Ok(Exit::Ok);
     }
     let doors = doors(&settings.access)?;
-    for (flag, address) in [("--listen", Some(args.listen)), ("--wire-profile-upstream", args.wire_profile_upstream)] {
+    for (flag, address) in
+        [("--listen", Some(args.listen)), ("--wire-profile-upstream", args.wire_profile_upstream)]
+    {
         if let Some(address) = address {
             guarded(flag, address, &settings.access, &doors)?;
         }
@@ -183,7 +185,8 @@ async fn open(args: &ServeArgs, settings: &AgentSettings) -> Result<Agent, Failu
     let data = args.data.clone();
     // The folder is the agent's while it is looked at; the agent takes it again at once.
     let house = tokio::task::spawn_blocking(move || House::open(&data)).await.or_exit(Exit::Failed)?;
-    let House { data, node, .. } = house.or_exit_with(Exit::Usage, format!("--data {}", args.data.display()))?;
+    let House { data, node, .. } =
+        house.or_exit_with(Exit::Usage, format!("--data {}", args.data.display()))?;
     let images = Arc::new(ImageStore::open(&data).or_exit(Exit::Failed)?);
     let parts = Parts { settings, data: &data, mark: &node.mark, images: images.clone(), fake: args.fake };
     let drivers = drivers::all(&parts).or_exit(Exit::Failed)?;

@@ -35,7 +35,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_shown() {
-        for (text, bytes) in [("0", 0), ("512m", 512 << 20), ("16Gi", 16 << 30), ("1KB", 1024), ("2tib", 2 << 40)] {
+        for (text, bytes) in
+            [("0", 0), ("512m", 512 << 20), ("16Gi", 16 << 30), ("1KB", 1024), ("2tib", 2 << 40)]
+        {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
         for text in ["", "m", "-1", "1.5g", "12x", "99999999999t"] {

@@ -83,7 +83,8 @@ async fn figures(link: &mut Link, ids: &[String]) -> Result<Vec<(Instance, Insta
         match answer {
             Ok(answer) => figures.push((one, answer.into_inner())),
             // It ended meanwhile.
-            Err(status) if [Code::FailedPrecondition, Code::NotFound].contains(&status.code()) && ids.is_empty() => {}
+            Err(status)
+                if [Code::FailedPrecondition, Code::NotFound].contains(&status.code()) && ids.is_empty() => {}
             Err(status) => return Err(refused(&status)),
         }
     }
@@ -100,7 +101,10 @@ fn show(figures: &[(Instance, InstanceStats)], json: bool) -> std::io::Result<()
     let rows: Vec<[String; 8]> = figures
         .iter()
         .map(|(one, stats)| {
-            let gpus = stats.gpus.iter().map(|gpu| format!("{:.0} % {}", gpu.utilization_percent, size::show(gpu.memory_used_bytes)));
+            let gpus = stats
+                .gpus
+                .iter()
+                .map(|gpu| format!("{:.0} % {}", gpu.utilization_percent, size::show(gpu.memory_used_bytes)));
             [
                 one.id.clone(),
                 ls::kind(one).to_owned(),

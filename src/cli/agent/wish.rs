@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::proto::hypervisor::v1::{
-    AgentCreateInstanceRequest, DiskSpec, InstanceSpec, InstanceType, NetworkSpec, ResourceLimits, VolumeMount,
+    AgentCreateInstanceRequest, DiskSpec, InstanceSpec, InstanceType, NetworkSpec, ResourceLimits,
+    VolumeMount,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -156,7 +157,10 @@ mod tests {
         )
         .unwrap();
         let spec = request.spec.as_ref().unwrap();
-        assert_eq!((request.r#type(), spec.image.as_str(), spec.cpu_cores), (InstanceType::Container, "tool:1", 2));
+        assert_eq!(
+            (request.r#type(), spec.image.as_str(), spec.cpu_cores),
+            (InstanceType::Container, "tool:1", 2)
+        );
         assert_eq!((spec.env["A"].as_str(), spec.limits.unwrap().io_read_bps), ("b", 5));
         assert!(spec.volume_mounts[0].read_only && request.annotations["hypervisor.io/tty"] == "true");
     }

@@ -95,7 +95,11 @@ fn wish(id: &str) -> own::AgentCreateInstanceRequest {
         instance_id: id.to_owned(),
         name: "a name".to_owned(),
         r#type: own::InstanceType::Container.into(),
-        spec: Some(own::InstanceSpec { image: "tool:1".into(), cpu_cores: 1, ..own::InstanceSpec::default() }),
+        spec: Some(own::InstanceSpec {
+            image: "tool:1".into(),
+            cpu_cores: 1,
+            ..own::InstanceSpec::default()
+        }),
         labels: [("team".to_owned(), "arms".to_owned())].into(),
         annotations: [("hypervisor.io/tty".to_owned(), "true".to_owned())].into(),
     }
@@ -138,7 +142,10 @@ async fn an_instance_lives_from_its_creation_to_its_deletion_and_all_changes_are
     let house = open(Keys::default()).await;
     let mut client = house.client().await;
     let made = client.create_instance(wish("box")).await.unwrap().into_inner();
-    assert_eq!((made.state(), made.name.as_str(), made.r#type()), (own::InstanceState::Stopped, "a name", own::InstanceType::Container));
+    assert_eq!(
+        (made.state(), made.name.as_str(), made.r#type()),
+        (own::InstanceState::Stopped, "a name", own::InstanceType::Container)
+    );
     assert_eq!(made.node_id, house.agent.node().node_id);
     assert_eq!(made.spec, wish("box").spec);
     let metadata = made.metadata.clone().unwrap();
@@ -161,11 +168,15 @@ async fn an_instance_lives_from_its_creation_to_its_deletion_and_all_changes_are
     assert_eq!(client.list_instances(()).await.unwrap().into_inner().instances.len(), 1);
 
     let restart = own::AgentRestartInstanceRequest { instance_id: "box".into(), force: true };
-    assert_eq!(client.restart_instance(restart).await.unwrap().into_inner().state(), own::InstanceState::Running);
+    assert_eq!(
+        client.restart_instance(restart).await.unwrap().into_inner().state(),
+        own::InstanceState::Running
+    );
     let stop = own::AgentStopInstanceRequest { instance_id: "box".into(), force: false, timeout_seconds: -1 };
     let refused = client.stop_instance(stop.clone()).await.unwrap_err();
     assert_eq!((refused.code(), field(&refused).as_str()), (Code::InvalidArgument, "timeout_seconds"));
-    let stopped = client.stop_instance(own::AgentStopInstanceRequest { timeout_seconds: 5, ..stop }).await.unwrap();
+    let stopped =
+        client.stop_instance(own::AgentStopInstanceRequest { timeout_seconds: 5, ..stop }).await.unwrap();
     assert_eq!(stopped.into_inner().state(), own::InstanceState::Stopped);
     let delete = own::AgentDeleteInstanceRequest { instance_id: "box".into(), force: false };
     client.delete_instance(delete.clone()).await.unwrap();
@@ -174,7 +185,10 @@ async fn an_instance_lives_from_its_creation_to_its_deletion_and_all_changes_are
 
     let log = std::fs::read_to_string(house.agent.data().join("audit.jsonl")).unwrap();
     for what in ["create", "start", "restart", "stop", "delete"] {
-        assert!(log.lines().any(|line| line.contains(&format!("\"{what}\"")) && line.contains("127.0.0.1:")), "{what}: {log}");
+        assert!(
+            log.lines().any(|line| line.contains(&format!("\"{what}\"")) && line.contains("127.0.0.1:")),
+            "{what}: {log}"
+        );
     }
 }
 
@@ -182,11 +196,15 @@ async fn an_instance_lives_from_its_creation_to_its_deletion_and_all_changes_are
 async fn the_upstream_profile_shows_the_same_instance_in_its_own_messages() {
     let house = open(Keys::default()).await;
     house.running("box").await;
-    let mut client =
-        upstream::agent_service_client::AgentServiceClient::connect(house.addresses[1].clone()).await.unwrap();
+    let mut client = upstream::agent_service_client::AgentServiceClient::connect(house.addresses[1].clone())
+        .await
+        .unwrap();
     let request = || upstream::AgentInstanceRequest { instance_id: "box".into() };
     let seen = client.get_instance(request()).await.unwrap().into_inner();
-    assert_eq!((seen.state(), seen.spec.as_ref().unwrap().image.as_str()), (upstream::InstanceState::Running, "tool:1"));
+    assert_eq!(
+        (seen.state(), seen.spec.as_ref().unwrap().image.as_str()),
+        (upstream::InstanceState::Running, "tool:1")
+    );
     assert!(seen.started_at.is_some());
     assert_eq!(client.get_instance_stats(request()).await.unwrap().into_inner().instance_id, "box");
     let made = upstream::AgentCreateInstanceRequest {
@@ -249,7 +267,9 @@ async fn consoles_that_cannot_be_are_refused_with_their_statuses() {
         let mut said = client.attach_console(tokio_stream::iter(first.clone())).await.unwrap().into_inner();
         assert_eq!(said.message().await.unwrap_err().code(), code, "{first:?}");
     }
-    for (id, code) in [("none", Code::NotFound), ("idle", Code::FailedPrecondition), ("a/b", Code::InvalidArgument)] {
+    for (id, code) in
+        [("none", Code::NotFound), ("idle", Code::FailedPrecondition), ("a/b", Code::InvalidArgument)]
+    {
         let mut request = Request::new(tokio_stream::pending());
         request.metadata_mut().insert("instance-id", id.parse().unwrap());
         assert_eq!(client.attach_console(request).await.unwrap_err().code(), code, "{id}");
@@ -281,7 +301,11 @@ async fn a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_it_missed(
     until(&mut keen, "the end").await;
     assert!(client.get_instance_stats(one("box")).await.is_ok());
     let missed = until(&mut lazy, "the end").await;
-    assert!(missed.contains("bytes were not shown]"), "{} bytes, and no word of what is missing", missed.len());
+    assert!(
+        missed.contains("bytes were not shown]"),
+        "{} bytes, and no word of what is missing",
+        missed.len()
+    );
     assert!(missed.len() < 512 * flood.len());
 }
 
@@ -308,7 +332,10 @@ async fn without_a_key_of_the_file_only_health_and_reflection_answer() {
         request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
         request
     };
-    assert_eq!(client.create_instance(with("another-key-of-somebody")).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(
+        client.create_instance(with("another-key-of-somebody")).await.unwrap_err().code(),
+        Code::Unauthenticated
+    );
     client.create_instance(with("a-key-that-is-long-enough")).await.unwrap();
     let log = std::fs::read_to_string(house.agent.data().join("audit.jsonl")).unwrap();
     assert!(log.contains(" key ") && !log.contains("long-enough"), "{log}");
