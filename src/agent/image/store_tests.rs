@@ -87,6 +87,7 @@ fn layout(folder: &Path, name: &str, layers: &[Vec<u8>], change: impl Fn(&mut Va
 fn packed(folder: &Path) -> PathBuf {
     let path = folder.with_extension("tar");
     let mut archive = Builder::new(fs::File::create(&path).unwrap());
+    archive.follow_symlinks(false);
     archive.append_dir_all(".", folder).unwrap();
     archive.finish().unwrap();
     path

@@ -35,7 +35,9 @@ impl Keys {
                 continue;
             }
             if key.len() < SHORTEST || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-                let expected = format!("is no key; expected at least {SHORTEST} letters, digits and signs without blanks");
+                let expected = format!(
+                    "is no key; expected at least {SHORTEST} letters, digits and signs without blanks"
+                );
                 return Err(AgentError::invalid(format!("line {number}"), expected));
             }
             digests.push(Sha256::digest(key.as_bytes()).into());
@@ -102,7 +104,8 @@ mod tests {
     #[test]
     fn a_key_of_the_file_is_let_in_and_named_by_its_fingerprint() {
         let keys = Keys::parse(TEXT).unwrap();
-        let [ada, bob] = ["key-of-ada-0123456789", "key-of-bob-0123456789"].map(|key| keys.check(Some(key)).unwrap());
+        let [ada, bob] =
+            ["key-of-ada-0123456789", "key-of-bob-0123456789"].map(|key| keys.check(Some(key)).unwrap());
         assert!(ada.is_some() && ada != bob && !ada.unwrap().contains("ada"));
         assert_eq!(format!("{keys:?}"), "Keys(2)");
     }
@@ -110,7 +113,9 @@ mod tests {
     #[test]
     fn no_key_and_unknown_keys_are_turned_away() {
         let keys = Keys::parse(TEXT).unwrap();
-        for shown in [None, Some(""), Some("key-of-ada-012345678"), Some("KEY-OF-ADA-0123456789"), Some("# operators")] {
+        for shown in
+            [None, Some(""), Some("key-of-ada-012345678"), Some("KEY-OF-ADA-0123456789"), Some("# operators")]
+        {
             assert!(matches!(keys.check(shown), Err(AgentError::Unauthenticated(_))), "{shown:?}");
         }
         assert_eq!(Keys::default().check(None), Ok(None));
@@ -118,7 +123,12 @@ mod tests {
 
     #[test]
     fn a_file_without_sound_keys_is_refused_with_its_line() {
-        for (text, said) in [("", "the file"), ("# nothing\n", "the file"), ("\nshort\n", "line 2"), ("key with some blanks in it", "line 1")] {
+        for (text, said) in [
+            ("", "the file"),
+            ("# nothing\n", "the file"),
+            ("\nshort\n", "line 2"),
+            ("key with some blanks in it", "line 1"),
+        ] {
             let error = Keys::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(said), "{error}");
         }

@@ -29,7 +29,9 @@ impl AsRef<Edge> for Upstream {
 /// `INTERNAL` for a call that did not pass the front.
 fn caller<T>(request: &Request<T>) -> Result<String, Status> {
     let caller = request.extensions().get::<Caller>();
-    caller.map(|caller| caller.0.clone()).ok_or_else(|| Status::internal("the call came in without passing the front"))
+    caller
+        .map(|caller| caller.0.clone())
+        .ok_or_else(|| Status::internal("the call came in without passing the front"))
 }
 
 /// Carries one operation out, counted.

@@ -79,7 +79,8 @@ impl Dialogue {
                 false => Heard::Input(ConsoleInput::Data(data)),
             }),
             Said::Data(data) => {
-                let expected = "is no text; the first data, or the metadata `instance-id`, names the instance";
+                let expected =
+                    "is no text; the first data, or the metadata `instance-id`, names the instance";
                 let id = std::str::from_utf8(&data).map_err(|_| AgentError::invalid("data", expected))?;
                 self.named = true;
                 Ok(Heard::Open(id.to_owned()))
@@ -191,7 +192,8 @@ impl Session {
         let word = async {
             loop {
                 let Some(message) = inputs.message().await? else {
-                    let problem = "is missing: the first data, or the metadata `instance-id`, names the instance";
+                    let problem =
+                        "is missing: the first data, or the metadata `instance-id`, names the instance";
                     return Err(wrong(&AgentError::invalid("data", problem)));
                 };
                 if let Heard::Open(id) = dialogue.hear(message.into()).map_err(|error| wrong(&error))? {
@@ -199,7 +201,8 @@ impl Session {
                 }
             }
         };
-        let late = || Status::deadline_exceeded(format!("no instance was named within {} s", FIRST_WORD.as_secs()));
+        let late =
+            || Status::deadline_exceeded(format!("no instance was named within {} s", FIRST_WORD.as_secs()));
         tokio::select! {
             () = self.out.closed() => Err(Status::cancelled("the client is gone")),
             _ = self.stopping.wait_for(|stop| *stop) => {
@@ -287,7 +290,9 @@ mod tests {
 
     #[test]
     fn sizes_that_no_terminal_has_and_ids_that_are_no_text_are_refused_by_field() {
-        for (width, height, field) in [(0, 24, "resize.width"), (80, -1, "resize.height"), (65536, 1, "resize.width")] {
+        for (width, height, field) in
+            [(0, 24, "resize.width"), (80, -1, "resize.height"), (65536, 1, "resize.width")]
+        {
             let error = Dialogue::new(true).hear(Said::Resize { width, height }).unwrap_err();
             assert!(matches!(&error, AgentError::Invalid { field: named, .. } if named == field), "{error}");
         }

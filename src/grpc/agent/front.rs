@@ -65,7 +65,8 @@ where
             match self.keys.check(credential(text("authorization"), text("x-api-key"))) {
                 Ok(key) => {
                     let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-                    let named = [Some(peer), certificate, key].into_iter().flatten().collect::<Vec<_>>().join(" ");
+                    let named =
+                        [Some(peer), certificate, key].into_iter().flatten().collect::<Vec<_>>().join(" ");
                     request.extensions_mut().insert(Caller(named));
                 }
                 Err(error) => {

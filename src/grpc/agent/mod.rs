@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::agent::Agent;
 
 pub use access::Keys;
-pub use console::Dialogue;
+pub use console::{Dialogue, Heard, Said};
 pub use server::{AgentGrpcOptions, MAX_REQUEST_BYTES, Profile, serve_agent};
 
 /// The service in the agent's own profile. Cheap to clone.

@@ -162,7 +162,10 @@ mod tests {
         assert_eq!((own.memory_usage_bytes, other.memory_used_bytes), (3, 3));
         assert_eq!((own.disk_write_bytes, other.disk_write_bytes), (7, 7));
         assert_eq!((own.network_rx_bytes, own.network_tx_bytes), (8, i64::MAX));
-        assert_eq!((own.cpu_time_ns, own.disk_usage_bytes, own.cpu_throttled_periods, own.processes), (1, 5, 2, 9));
+        assert_eq!(
+            (own.cpu_time_ns, own.disk_usage_bytes, own.cpu_throttled_periods, own.processes),
+            (1, 5, 2, 9)
+        );
         assert_eq!(own.gpus[0].memory_total_bytes, 11);
         assert_eq!(own.collected_at, Some(Timestamp { seconds: 1_763_731_445, nanos: 123_000_000 }));
         assert_eq!(own.collected_at, other.collected_at);

@@ -1,0 +1,283 @@
+//! `neuro agent serve`, and `neuro agent` alone: the agent, until it is told to stop. Instances go on; the next start finds
+//! them again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use super::drivers::{self, Parts};
+use super::metrics;
+use crate::agent::cluster::{Pace, Reports};
+use crate::agent::image::store::ImageStore;
+use crate::agent::node::House;
+use crate::agent::settings::{AccessSettings, AgentSettings};
+use crate::agent::{Agent, AgentOptions};
+use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
+use crate::cli::output::say;
+use crate::cli::settings::{LogFlags, SettingFlags};
+use crate::cli::signals::Signals;
+use crate::grpc::agent::{AgentGrpcOptions, Keys, Profile, serve_agent};
+use crate::grpc::{GrpcError, Tls};
+use crate::telemetry::{logs, metrics as telemetry};
+
+/// How long calls get to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long blocked threads may hold up the end of the process.
+const THREADS_GRACE: Duration = Duration::from_millis(100);
+
+/// Flags of `neuro agent serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address of the service; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50052")]
+    listen: SocketAddr,
+    /// Address of the service as the Go server speaks to it.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    wire_profile_upstream: Option<SocketAddr>,
+    /// Address of /metrics and /healthz, plain HTTP.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+    /// Folder of everything that is kept: instances, images, volumes, the audit log.
+    #[arg(long, env = "NEURO_AGENT_DATA", value_name = "DIR", default_value = "agent")]
+    data: PathBuf,
+    /// TOML file of settings; docs/agent.toml has every key.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Tell the cluster at the end that the node goes. Without it the node stays known until its lease has run out.
+    #[arg(long)]
+    deregister: bool,
+    /// Check the settings, print them as they are in effect, and end.
+    #[arg(long)]
+    check: bool,
+    /// Drivers with nothing behind them, for tests.
+    #[arg(long, hide = true)]
+    fake: bool,
+    #[command(flatten)]
+    logs: SettingFlags<LogFlags>,
+}
+
+/// Who may call, and what they are shown.
+struct Doors {
+    keys: Keys,
+    tls: Option<Tls>,
+}
+
+/// What runs until the end.
+struct Servers {
+    stop: watch::Sender<bool>,
+    grpc: Vec<JoinHandle<Result<(), GrpcError>>>,
+    metrics: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// With [`Exit::Usage`] or [`Exit::Listen`].
+pub(super) fn run(args: &ServeArgs) -> Outcome {
+    let settings = match &args.config {
+        Some(path) => AgentSettings::load(path).or_exit(Exit::Usage)?,
+        None => AgentSettings::default(),
+    };
+    if args.check {
+        let shown = settings.to_toml().or_exit(Exit::Failed)?;
+        say(shown.trim_end())?;
+        return Ok(Exit::Ok);
+    }
+    let doors = doors(&settings.access)?;
+    for (flag, address) in
+        [("--listen", Some(args.listen)), ("--wire-profile-upstream", args.wire_profile_upstream)]
+    {
+        if let Some(address) = address {
+            guarded(flag, address, &settings.access, &doors)?;
+        }
+    }
+    let config = args.logs.load()?.config;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name("neuro-async").enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let _traces = logs::start(&config.telemetry).or_exit(Exit::Usage)?;
+        telemetry::install().or_exit(Exit::Failed)?;
+        serve(args, settings, doors).await
+    });
+    runtime.shutdown_timeout(THREADS_GRACE);
+    outcome
+}
+
+fn doors(access: &AccessSettings) -> Result<Doors, Failure> {
+    let read = |key: &str, path: &PathBuf| {
+        let doing = format!("access.{key}: cannot read {}", path.display());
+        std::fs::read_to_string(path).or_exit_with(Exit::Usage, doing)
+    };
+    let set = |path: &PathBuf| !path.as_os_str().is_empty();
+    let keys = if set(&access.keys) {
+        let text = read("keys", &access.keys)?;
+        Keys::parse(&text).or_exit_with(Exit::Usage, format!("access.keys: {}", access.keys.display()))?
+    } else {
+        Keys::default()
+    };
+    if !set(&access.tls_cert) {
+        return Ok(Doors { keys, tls: None });
+    }
+    let client_ca = match set(&access.tls_client_ca) {
+        true => Some(read("tls_client_ca", &access.tls_client_ca)?),
+        false => None,
+    };
+    let (certificate, key) = (read("tls_cert", &access.tls_cert)?, read("tls_key", &access.tls_key)?);
+    Ok(Doors { keys, tls: Some(Tls { certificate, key, client_ca }) })
+}
+
+/// Whoever may call is root here: others than this machine only with a certificate or a key, or when that is meant.
+fn guarded(flag: &str, address: SocketAddr, access: &AccessSettings, doors: &Doors) -> Result<(), Failure> {
+    let mutual = doors.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if address.ip().is_loopback() || mutual || !doors.keys.is_open() || access.open {
+        return Ok(());
+    }
+    let error = anyhow!(
+        "{flag} {address}: whoever reaches it would be root on this machine; set [access] tls_client_ca or keys, or \
+         open = true when that is meant"
+    );
+    Err(Failure { exit: Exit::Usage, error })
+}
+
+async fn serve(args: &ServeArgs, settings: AgentSettings, doors: Doors) -> Outcome {
+    let started = Instant::now();
+    let mut signals = Signals::catch()?;
+    let grpc = bind(args.listen, "--listen").await?;
+    let address = grpc.local_addr().or_exit(Exit::Listen)?;
+    let upstream = match args.wire_profile_upstream {
+        Some(address) => Some(bind(address, "--wire-profile-upstream").await?),
+        None => None,
+    };
+    let scraped = match args.metrics {
+        Some(address) => Some(bind(address, "--metrics").await?),
+        None => None,
+    };
+    let agent = open(args, &settings).await?;
+
+    let mut said = format!("neuro agent listening on grpc://{address}");
+    for (name, listener) in [("upstream", &upstream), ("http", &scraped)] {
+        if let Some(listener) = listener {
+            said.push_str(&format!(" {name}://{}", listener.local_addr().or_exit(Exit::Listen)?));
+        }
+    }
+    let mut servers = start(&agent, grpc, upstream, scraped, doors);
+    let reports = Reports::begin(&agent, &settings, address, Pace::default());
+    say(&said)?;
+    info!(data = %agent.data().display(), node = agent.node().node_id, ms = started.elapsed().as_millis(), "ready");
+
+    tokio::select! {
+        failure = early(&mut servers) => return Err(failure),
+        signal = signals.next() => info!(signal, "stopping: instances go on"),
+    }
+    finish(servers, reports, &agent, &mut signals, args.deregister).await
+}
+
+async fn open(args: &ServeArgs, settings: &AgentSettings) -> Result<Agent, Failure> {
+    let data = args.data.clone();
+    // The folder is the agent's while it is looked at; the agent takes it again at once.
+    let house = tokio::task::spawn_blocking(move || House::open(&data)).await.or_exit(Exit::Failed)?;
+    let House { data, node, .. } =
+        house.or_exit_with(Exit::Usage, format!("--data {}", args.data.display()))?;
+    let images = Arc::new(ImageStore::open(&data).or_exit(Exit::Failed)?);
+    let parts = Parts { settings, data: &data, mark: &node.mark, images: images.clone(), fake: args.fake };
+    let drivers = drivers::all(&parts).or_exit(Exit::Failed)?;
+    let options = AgentOptions::new(settings.clone(), data, drivers, images);
+    Agent::open(options).await.or_exit(Exit::Failed)
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.or_exit_with(Exit::Listen, format!("{flag}: cannot listen on {address}"))
+}
+
+fn start(
+    agent: &Agent,
+    grpc: TcpListener,
+    upstream: Option<TcpListener>,
+    scraped: Option<TcpListener>,
+    doors: Doors,
+) -> Servers {
+    let (stop, stopping) = watch::channel(false);
+    let serve = |listener, profile| {
+        let options = AgentGrpcOptions {
+            agent: agent.clone(),
+            profile,
+            keys: doors.keys.clone(),
+            tls: doors.tls.clone(),
+            stopping: stopping.clone(),
+        };
+        tokio::spawn(serve_agent(listener, options))
+    };
+    let mut servers = vec![serve(grpc, Profile::Document)];
+    servers.extend(upstream.map(|listener| serve(listener, Profile::Upstream)));
+    let metrics = scraped.map(|listener| {
+        let mut stopped = stopping.clone();
+        let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        tokio::spawn(metrics::serve(listener, agent.clone(), stop))
+    });
+    Servers { stop, grpc: servers, metrics }
+}
+
+/// Why a server ended before it was told to.
+async fn early(servers: &mut Servers) -> Failure {
+    let metrics = async {
+        match &mut servers.metrics {
+            Some(task) => drop(task.await),
+            None => std::future::pending().await,
+        }
+    };
+    let error = tokio::select! {
+        (ended, ..) = futures_util::future::select_all(&mut servers.grpc) => match ended {
+            Ok(Ok(())) => anyhow!("the gRPC server stopped listening"),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        },
+        () = metrics => anyhow!("the metrics server stopped listening"),
+    };
+    Failure { exit: Exit::Listen, error }
+}
+
+async fn finish(
+    servers: Servers,
+    reports: Reports,
+    agent: &Agent,
+    signals: &mut Signals,
+    deregister: bool,
+) -> Outcome {
+    servers.stop.send_replace(true);
+    let ended = async {
+        drop(futures_util::future::join_all(servers.grpc).await);
+        if let Some(metrics) = servers.metrics {
+            drop(metrics.await);
+        }
+        reports.end(deregister).await;
+    };
+    let mut exit = Exit::Ok;
+    tokio::select! {
+        () = ended => {}
+        () = tokio::time::sleep(GRACE) => {
+            warn!(grace_seconds = GRACE.as_secs(), "the grace ran out: calls that still ran are cut off, what they asked for goes on");
+            exit = Exit::CutOff;
+        }
+        signal = signals.next() => {
+            warn!(signal, "stopping at once");
+            exit = Exit::CutOff;
+        }
+    }
+    tokio::select! {
+        () = agent.shutdown() => info!("stopped: instances go on"),
+        signal = signals.next() => {
+            warn!(signal, "stopping at once");
+            exit = Exit::CutOff;
+        }
+    }
+    Ok(exit)
+}
