@@ -112,7 +112,7 @@ async fn driven(velocity: Velocity) -> Vec<Step> {
     simulator.command("a", 1, ToRobot::RobotControl { velocity }).await.unwrap();
     let mut steps = Vec::new();
     while steps.len() < 5 {
-        let message = tokio::time::timeout(Duration::from_secs(5), said.recv()).await.unwrap().unwrap();
+        let message = tokio::time::timeout(Duration::from_secs(30), said.recv()).await.unwrap().unwrap();
         if let Said::Robot(FromRobot::Step(step)) = message.said {
             steps.push(step);
         }

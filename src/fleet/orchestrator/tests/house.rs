@@ -136,15 +136,15 @@ pub fn training(id: &str, simulators: i32) -> CreateSession {
     }
 }
 
-/// Until something holds, at most ten seconds.
+/// Until something holds, at most a minute: a disk that syncs for others may take seconds over a commit.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if holds() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("not within ten seconds: {what}");
+    panic!("not within a minute: {what}");
 }
 
 /// Phases of a session's log so far, in order.
