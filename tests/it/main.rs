@@ -3,6 +3,7 @@
 
 mod admin;
 mod agent_cli;
+mod agent_real;
 mod auth;
 mod cli;
 mod config;

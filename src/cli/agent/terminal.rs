@@ -40,7 +40,8 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
-            drop(tcsetattr(stdin(), OptionalActions::Flush, before));
+            // Nobody is left to hear of it.
+            tcsetattr(stdin(), OptionalActions::Flush, before).ok();
         }
     }
 }

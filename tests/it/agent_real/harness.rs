@@ -93,9 +93,9 @@ impl Node {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
         found
             .extend(mounts.lines().filter(|line| line.contains(&folder)).map(|line| format!("mount {line}")));
+        let pattern = format!("*{mark}*");
         let groups =
-            Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", &format!("*{mark}*")]);
-        let groups = { groups }.output().unwrap();
+            Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", &pattern]).output().unwrap();
         // The agent's own parent groups stay, empty.
         let groups = String::from_utf8(groups.stdout).unwrap();
         for group in groups.lines() {
