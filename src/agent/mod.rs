@@ -25,3 +25,6 @@ pub mod spec;
 pub mod store;
 
 pub use manager::{Agent, AgentOptions, Attached, GpuFigures, Output, Reader, Stats};
+
+#[cfg(test)]
+mod proof;
