@@ -32,3 +32,6 @@ pub mod store;
 pub mod volume;
 
 pub use manager::{Agent, AgentOptions, Attached, GpuFigures, Output, Reader, Stats};
+
+#[cfg(test)]
+mod proof;

@@ -11,10 +11,8 @@ use crate::agent::common::guarded;
 use crate::agent::console::Source;
 use crate::agent::driver::Observed;
 use crate::agent::record::{Exit, State, Wanted};
-use crate::agent::restart::describe;
+use crate::agent::restart::{Patience, describe};
 
-/// Until a driver that could not say how a run ended is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
 /// For ever, as far as a run is concerned.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -24,15 +22,15 @@ pub(super) fn unseen() -> Exit {
 }
 
 /// Waits until a run has ended, however often its driver cannot say.
-pub(super) async fn watch(run: Option<Source>, patience: Duration) -> Exit {
+pub(super) async fn watch(run: Option<Source>, patience: Patience) -> Exit {
     let Some(Source { driver, ground, handle, .. }) = run else { return std::future::pending().await };
     loop {
         match guarded("ended", FOR_EVER, driver.ended(&ground, &handle)).await {
             Ok(exit) => return exit,
             Err(error) => warn!(id = %ground.id, %error, "cannot wait for its end: looking again"),
         }
-        tokio::time::sleep(AGAIN).await;
-        match guarded("recover", patience, driver.recover(&ground, Some(&handle))).await {
+        tokio::time::sleep(patience.first_delay).await;
+        match guarded("recover", patience.recover, driver.recover(&ground, Some(&handle))).await {
             Ok(Some((_, Observed::Ended(exit)))) => return exit,
             Ok(None) => return unseen(),
             Ok(Some((_, Observed::Running))) | Err(_) => {}
@@ -50,7 +48,7 @@ impl Actor {
             let mut deadline = Instant::now() + grace;
             let asked = guarded("stop", patience.ask.min(grace), driver.ask_to_stop(ground, handle)).await;
             self.common.store.step("stop.asked");
-            let ended = watch(Some(source.clone()), patience.recover);
+            let ended = watch(Some(source.clone()), patience);
             tokio::pin!(ended);
             match asked {
                 Err(error) => warn!(id = %ground.id, %error, "cannot be asked to end: killed"),
@@ -73,7 +71,7 @@ impl Actor {
         let killed = self.common.call("kill", patience.kill, driver.kill(ground, handle)).await;
         self.common.store.step("stop.killed");
         killed.map_err(Cut::Failed)?;
-        let ended = tokio::time::timeout(patience.ask, watch(Some(source.clone()), patience.recover)).await;
+        let ended = tokio::time::timeout(patience.ask, watch(Some(source.clone()), patience)).await;
         Ok(Some(ended.unwrap_or_else(|_| unseen())))
     }
 

@@ -158,6 +158,12 @@ impl Actor {
 
     /// Until the instance is gone or the agent ends.
     pub(super) async fn run(mut self, begin: Begin) {
+        self.keep(begin).await;
+        // What is said from here on is for the next life.
+        self.face.hub.finish(Duration::ZERO).await;
+    }
+
+    async fn keep(&mut self, begin: Begin) {
         let stays = match begin {
             Begin::Create { caller, asked } => self.begin(&caller, asked).await,
             Begin::Recover(seen) => {
@@ -199,12 +205,12 @@ impl Actor {
         let running = run.is_some();
         let unready = running && !self.record.ready;
         let started = self.record.started_ms;
-        let recover = self.common.patience.recover;
+        let patience = self.common.patience;
         let due = self.due.unwrap_or_else(Instant::now);
         tokio::select! {
             () = self.common.ended() => Event::Leave,
             message = self.inbox.recv() => message.map_or(Event::Leave, Event::Asked),
-            exit = end::watch(run, recover), if running => Event::Ended(exit),
+            exit = end::watch(run, patience), if running => Event::Ended(exit),
             () = tokio::time::sleep_until(due), if self.due.is_some() => Event::Due,
             () = self.face.hub.until_ready(started), if unready => Event::Ready,
         }
@@ -236,7 +242,7 @@ impl Actor {
         if self.lost && order != Order::Create {
             self.look().await;
             if self.lost {
-                let (id, reason) = (self.id(), &self.record.reason);
+                let (id, reason) = (self.id(), &self.face.record().reason);
                 return Err(AgentError::Unavailable(format!("instance {id}: {reason}")));
             }
         }

@@ -10,7 +10,7 @@ use super::{Actor, Stays};
 use crate::agent::common::guarded;
 use crate::agent::driver::{Handle, Observed};
 use crate::agent::error::AgentError;
-use crate::agent::record::{Operation, State, Wanted};
+use crate::agent::record::{Operation, Record, State, Wanted};
 
 impl Actor {
     /// Finds its run again, or how that ended. Begins nothing that takes long.
@@ -19,6 +19,7 @@ impl Actor {
             Ok(found) => {
                 self.lost = false;
                 self.attempts = 0;
+                self.face.show(self.record.clone());
                 self.take_up(found).await;
             }
             Err(error) => {
@@ -26,7 +27,9 @@ impl Actor {
                 self.attempts = self.attempts.saturating_add(1);
                 self.due = Some(Instant::now() + self.common.patience.delay(self.attempts));
                 warn!(id = %self.id(), %error, "cannot be looked at");
-                self.say(format!("cannot be looked at: {error}"));
+                // Shown, not kept: the record still says what is known.
+                let reason = format!("cannot be looked at: {error}");
+                self.face.show(Record { reason, ..self.record.clone() });
             }
         }
     }
@@ -64,6 +67,11 @@ impl Actor {
                     self.conclude(next, "recover.found").await;
                 }
                 self.listen().await;
+            }
+            // Left of the run before: the start itself had not come so far.
+            Some((handle, Observed::Ended(exit))) if starting && exit.at_ms < self.record.updated_ms => {
+                self.record.handle = Some(handle);
+                self.settle().await;
             }
             Some((handle, Observed::Ended(exit))) => {
                 info!(id = %self.id(), code = exit.code, "ended while no agent ran");

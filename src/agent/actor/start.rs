@@ -81,8 +81,10 @@ impl Actor {
         next.ready = self.record.spec.options.ready_line.is_none();
         next.reason = if next.ready { String::new() } else { "waiting for its ready line".to_owned() };
         next.handle = Some(handle);
-        self.conclude(next, "start.done").await;
+        // Whoever sees that it runs finds its console and its figures.
+        self.record = next.clone();
         self.listen().await;
+        self.conclude(next, "start.done").await;
     }
 
     /// Watches, samples and hears the run of the record.

@@ -176,6 +176,14 @@ impl World {
         self.changed();
     }
 
+    /// What ran is gone, and nobody knows how it ended.
+    pub fn forget_run(&self, id: &InstanceId) {
+        if let Some(thing) = self.inside().things.get_mut(id) {
+            thing.run = None;
+        }
+        self.changed();
+    }
+
     /// What runs.
     #[must_use]
     pub fn alive(&self) -> BTreeSet<InstanceId> {

@@ -1,0 +1,140 @@
+//! Drivers that fail, hang and panic.
+
+use super::*;
+use crate::agent::driver::fake::DriverFault::{Fail, FailAfter, Hang, HangAfter, Panic, PanicAfter};
+
+fn house() -> House {
+    let mut house = House::new();
+    let ms = Duration::from_millis;
+    house.patience = Patience {
+        prepare: ms(100),
+        start: ms(100),
+        ask: ms(100),
+        kill: ms(100),
+        recover: ms(100),
+        settle: ms(100),
+        destroy: ms(100),
+        usage: ms(100),
+        ..house.patience
+    };
+    house
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_leaves_nothing_and_can_be_asked_for_again() {
+    for fault in [Fail, FailAfter, Hang, HangAfter, Panic, PanicAfter] {
+        let house = house();
+        let agent = house.open().await;
+        house.world.plan("prepare", fault);
+        let refused = agent.create(container("a"), "me").await;
+        assert!(matches!(refused, Err(AgentError::Internal(_))), "{fault:?}: {refused:?}");
+        assert!(agent.list().is_empty() && house.world.made().is_empty(), "{fault:?}");
+        assert_eq!(house.folders(), (0, 0), "{fault:?}");
+        assert!(agent.create(container("a"), "me").await.is_ok(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_no_run_behind() {
+    for fault in [Fail, FailAfter, Hang, HangAfter, Panic, PanicAfter] {
+        let house = house();
+        let agent = house.open().await;
+        agent.create(container("a"), "me").await.unwrap();
+        house.world.plan("start", fault);
+        assert!(agent.start("a", "me").await.is_err(), "{fault:?}");
+        let record = agent.get("a").unwrap();
+        assert_eq!((record.state, house.world.alive().len()), (State::Failed, 0), "{fault:?}");
+        assert!(record.reason.starts_with("start failed"), "{}", record.reason);
+        assert_eq!(agent.start("a", "me").await.unwrap().state, State::Running, "{fault:?}");
+        assert_eq!(house.world.violations(), Vec::<String>::new(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_half_run_that_cannot_be_taken_away_is_taken_away_before_the_next_start() {
+    let house = house();
+    let agent = house.open().await;
+    agent.create(container("a"), "me").await.unwrap();
+    house.world.plan("start", FailAfter);
+    house.world.plan("kill", Fail);
+    assert!(agent.start("a", "me").await.is_err());
+    assert_eq!(house.world.alive().len(), 1, "the half run lives for now");
+    assert_eq!(agent.start("a", "me").await.unwrap().state, State::Running);
+    assert_eq!((house.world.violations(), house.world.starts(&id("a"))), (Vec::new(), 2));
+}
+
+#[tokio::test]
+async fn a_kill_that_fails_is_told_and_the_stop_can_be_asked_for_again() {
+    for fault in [Fail, Hang, Panic] {
+        let house = house();
+        let agent = house.open().await;
+        agent.create(with("a", &[("autostart", "true"), ("restart", "always")]), "me").await.unwrap();
+        house.world.plan("kill", fault);
+        let refused = agent.stop("a", true, 0, "me").await;
+        assert!(refused.is_err(), "{fault:?}");
+        assert_eq!(agent.get("a").unwrap().state, State::Running, "{fault:?}: the truth is told");
+        assert_eq!(agent.stop("a", true, 0, "me").await.unwrap().state, State::Stopped, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_ends_after_a_stop_that_failed_stays_down() {
+    let house = house();
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true"), ("restart", "always")]), "me").await.unwrap();
+    house.world.plan("kill", Fail);
+    assert!(agent.stop("a", true, 0, "me").await.is_err());
+    house.world.exits(&id("a"), 1);
+    until_state(&agent, "a", State::Stopped).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(house.world.starts(&id("a")), 1);
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_is_tried_again_without_being_asked() {
+    for call in ["kill", "destroy"] {
+        for fault in [Fail, Hang, Panic] {
+            let house = house();
+            let agent = house.open().await;
+            agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
+            house.world.plan(call, fault);
+            house.world.plan(call, fault);
+            assert!(agent.delete("a", true, "me").await.is_err(), "{call} {fault:?}");
+            let seen = agent.get("a").map(|record| record.state);
+            assert!(matches!(seen, Ok(State::Deleting) | Err(AgentError::NotFound { .. })), "{seen:?}");
+            for _ in 0..400 {
+                if agent.list().is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(agent.list().is_empty() && house.world.made().is_empty(), "{call} {fault:?}");
+            assert_eq!((house.folders(), house.world.violations()), ((0, 0), Vec::new()), "{call} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_whose_driver_cannot_say_how_it_stands_is_asked_about_again() {
+    let house = house();
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
+    agent.shutdown().await;
+    drop(agent);
+    house.world.plan("recover", Hang);
+    let agent = house.open().await;
+    assert!(agent.get("a").unwrap().reason.starts_with("cannot be looked at"));
+    until(&agent, "a", |record| record.reason.is_empty()).await;
+    assert_eq!(agent.stop("a", false, 0, "me").await.unwrap().state, State::Stopped);
+}
+
+#[tokio::test]
+async fn statistics_of_a_driver_that_hangs_hold_up_nobody() {
+    let house = house();
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
+    house.world.plan("usage", Hang);
+    let begun = std::time::Instant::now();
+    assert!(agent.stats("a").await.is_err());
+    assert!(agent.stats("a").await.is_ok() && begun.elapsed() < Duration::from_secs(1));
+}
