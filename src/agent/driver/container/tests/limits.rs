@@ -39,7 +39,7 @@ async fn a_fifth_of_a_processor_is_a_fifth_of_a_processor() {
     println!("quota 20%: {:.2}%, throttled {}", share * 100.0, last.cpu_throttled_periods);
     // A busy machine gives less than the quota, never more.
     assert!((0.02..0.25).contains(&share), "{share}");
-    assert!(last.cpu_throttled_periods > 5 && last.memory_used_bytes > 0 && last.processes == 1, "{last:?}");
+    assert!(last.cpu_throttled_periods > 0 && last.memory_used_bytes > 0 && last.processes == 1, "{last:?}");
     yard.end(&ground, &handle).await;
 }
 
