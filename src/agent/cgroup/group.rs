@@ -15,6 +15,7 @@ pub struct Group {
     layout: Layout,
     controllers: BTreeMap<String, PathBuf>,
     unified: Option<PathBuf>,
+    named: Vec<PathBuf>,
 }
 
 impl Group {
@@ -27,6 +28,7 @@ impl Group {
                 .map(|(controller, tree)| (controller.clone(), tree.join(name)))
                 .collect(),
             unified: hierarchy.unified.as_ref().map(|tree| tree.join(name)),
+            named: hierarchy.named.iter().map(|tree| tree.join(name)).collect(),
         }
     }
 
@@ -97,7 +99,7 @@ impl Group {
     }
 
     fn folders(&self) -> BTreeSet<PathBuf> {
-        self.controllers.values().chain(&self.unified).cloned().collect()
+        self.controllers.values().chain(&self.unified).chain(&self.named).cloned().collect()
     }
 
     fn first(&self, controller: &str, name: &str) -> Option<String> {

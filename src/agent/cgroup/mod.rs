@@ -47,6 +47,8 @@ pub enum Layout {
 pub struct Hierarchy {
     controllers: BTreeMap<String, PathBuf>,
     unified: Option<PathBuf>,
+    /// Trees of version 1 that control nothing, as systemd's: runtimes make groups there all the same.
+    named: Vec<PathBuf>,
 }
 
 const CONTROLLERS: [&str; 8] = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"];
@@ -70,6 +72,9 @@ impl Hierarchy {
             let mut kind = kind.split(' ');
             match (kind.next(), kind.nth(1)) {
                 (Some("cgroup"), Some(options)) => {
+                    if options.split(',').any(|option| option.starts_with("name=")) {
+                        found.named.push(folder.into());
+                    }
                     for option in options.split(',').filter(|option| CONTROLLERS.contains(option)) {
                         found.controllers.entry(option.to_owned()).or_insert_with(|| folder.into());
                     }
@@ -108,7 +113,8 @@ impl Hierarchy {
     /// Every tree, each once.
     #[must_use]
     pub fn trees(&self) -> Vec<&PathBuf> {
-        let mut trees: Vec<&PathBuf> = self.controllers.values().chain(&self.unified).collect();
+        let mut trees: Vec<&PathBuf> =
+            self.controllers.values().chain(&self.unified).chain(&self.named).collect();
         trees.sort_unstable();
         trees.dedup();
         trees
@@ -156,7 +162,15 @@ mod tests {
         assert_eq!(at(&hybrid, "hugetlb"), Path::new("/sys/fs/cgroup/unified"));
         assert_eq!(at(&one, "cpuacct"), Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert_eq!(at(&two, "memory"), Path::new("/sys/fs/cgroup"));
-        assert_eq!(one.trees().len(), 2);
+        assert_eq!((hybrid.trees().len(), one.trees().len(), two.trees().len()), (4, 2, 1));
+        let systemd = Hierarchy::parse(
+            "40 31 0:37 / /s rw - cgroup cgroup rw,name=systemd\n35 24 0:30 / /u rw - cgroup2 x rw",
+        );
+        assert_eq!(
+            (systemd.layout(), systemd.trees().len()),
+            (Layout::V2, 2),
+            "a tree without controllers is no version"
+        );
     }
 
     #[test]

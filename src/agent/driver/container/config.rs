@@ -111,7 +111,7 @@ fn environment(spec: &Spec, image: &RootImage) -> Vec<String> {
     let mut all: BTreeMap<&String, &String> = image.env.iter().collect();
     all.extend(&spec.env);
     let mut lines: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    for default in [PATH].into_iter().chain(tty(spec).then_some("TERM=xterm")) {
+    for default in std::iter::once(PATH).chain(tty(spec).then_some("TERM=xterm")) {
         let name = default.split_once('=').map_or(default, |(name, _)| name);
         if !all.keys().any(|given| *given == name) {
             lines.push(default.to_owned());

@@ -110,7 +110,7 @@ impl Rootfs {
     /// Bytes that the container wrote and that still are there, where a file system counts them.
     pub(super) fn used_bytes(&self) -> Option<u64> {
         self.device()?;
-        let found = rustix::fs::statvfs(&self.disk()).ok()?;
+        let found = rustix::fs::statvfs(self.disk()).ok()?;
         Some(found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(found.f_frsize))
     }
 

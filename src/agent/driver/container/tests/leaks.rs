@@ -16,6 +16,15 @@ impl Yard {
         left.extend(
             files.lines().filter(|line| line.contains(self.data.to_str().unwrap())).map(str::to_owned),
         );
+        // Every tree there is, whether the driver knows of it or not.
+        for tree in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let groups = fs::read_dir(tree.path().join(format!("neuro-{}", self.mark)))
+                .into_iter()
+                .flatten()
+                .flatten();
+            let folders = groups.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            left.extend(folders.map(|group| group.path().display().to_string()));
+        }
         left
     }
 }
