@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, ApiError, Machine, Request};
 use super::run::said_code;
-use super::say;
+use super::start::say;
 
 const TRANSCRIPT: &str = r#"
 PUT /machine-config {"vcpu_count":2,"mem_size_mib":129} 204

@@ -144,7 +144,7 @@ fn joined(parts: &[&OsStr]) -> OsString {
 }
 
 /// Options of a QEMU that has nothing but what it is told to have.
-const BARE: [&str; 6] = ["-no-user-config", "-nodefaults", "-no-shutdown", "-display", "none", "-sandbox"];
+const BARE: [&str; 5] = ["-no-user-config", "-nodefaults", "-no-shutdown", "-display", "none"];
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 const MIB: u64 = 1 << 20;
 
