@@ -136,13 +136,13 @@ impl FirecrackerDriver {
         }
         self.runs().remove(&ground.id);
         self.cables()?.release(ground.id.as_str())?;
-        let mut all = vec![files.socket, files.keys, files.log, files.console.with_extension("old.log"), files.console];
+        let mut all =
+            vec![files.socket, files.keys, files.log, files.console.with_extension("old.log"), files.console];
         for (disk, _) in Self::disks(ground, !ground.spec.image.is_empty()) {
             all.extend([disk.with_extension("draft"), disk]);
         }
         all.iter().try_for_each(|path| absent(path)).map_err(failed)
     }
-
 }
 
 impl Driver for FirecrackerDriver {
@@ -165,7 +165,10 @@ impl Driver for FirecrackerDriver {
             return Err(AgentError::invalid("spec.cpu_cores", problem));
         }
         if spec.options.network == Some(Network::User) {
-            return Err(AgentError::invalid("hypervisor.io/network", "is \"user\"; Firecracker has none or cable"));
+            return Err(AgentError::invalid(
+                "hypervisor.io/network",
+                "is \"user\"; Firecracker has none or cable",
+            ));
         }
         if spec.disks.iter().skip(1).any(|disk| disk.boot) {
             return Err(AgentError::invalid("spec.disks", "expected the boot disk first"));

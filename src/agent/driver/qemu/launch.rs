@@ -82,7 +82,10 @@ fn clear(sockets: &Sockets, console_log: &Path, folder: &Path) -> io::Result<Fil
         if socket.as_os_str().len() > LONGEST_SOCKET {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidFilename,
-                format!("{} is over {LONGEST_SOCKET} bytes; a socket needs a shorter data folder", socket.display()),
+                format!(
+                    "{} is over {LONGEST_SOCKET} bytes; a socket needs a shorter data folder",
+                    socket.display()
+                ),
             ));
         }
         if let Some(parent) = socket.parent() {

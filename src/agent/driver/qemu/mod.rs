@@ -88,9 +88,7 @@ impl QemuDriver {
     /// What works here: tried once.
     pub async fn finding(&self) -> &Finding {
         let qemu = &self.options.settings.qemu;
-        self.finding
-            .get_or_init(|| canary::find(&qemu.binary, &qemu.accelerator, &self.options.data))
-            .await
+        self.finding.get_or_init(|| canary::find(&qemu.binary, &qemu.accelerator, &self.options.data)).await
     }
 
     /// `neuro-MARK-ID`.
@@ -117,7 +115,11 @@ impl QemuDriver {
     async fn begin(&self, ground: &Ground) -> Result<Handle, AgentError> {
         let finding = self.finding().await;
         let Some(accelerator) = finding.accelerator else {
-            return Err(AgentError::Precondition(format!("no {} runs here: {}", self.kind.name(), finding.reason)));
+            return Err(AgentError::Precondition(format!(
+                "no {} runs here: {}",
+                self.kind.name(),
+                finding.reason
+            )));
         };
         let plan = self.plan(ground, accelerator).await?;
         let live = launch::launch(&self.options.settings.qemu.binary, &plan, &ground.folder).await?;
@@ -179,10 +181,11 @@ impl QemuDriver {
         let live = self.live(ground, handle)?;
         let limits = &self.options.settings.limits;
         let keep = Keep { log_bytes: limits.console_log_bytes, scrollback_bytes: limits.scrollback_bytes };
-        let line = UnixStream::connect(&Sockets::in_folder(&ground.sockets).console).await.ok().map(|socket| {
-            let (wakes, keys) = socket.into_split();
-            Line { wakes, keys }
-        });
+        let line =
+            UnixStream::connect(&Sockets::in_folder(&ground.sockets).console).await.ok().map(|socket| {
+                let (wakes, keys) = socket.into_split();
+                Line { wakes, keys }
+            });
         open_console(&self.console_log(ground), line, live.process, keep)
             .await
             .map_err(|error| AgentError::internal(format!("console of {}", ground.id), error))
@@ -211,7 +214,10 @@ impl QemuDriver {
 fn read(handle: &Handle) -> Result<Body, AgentError> {
     let unknown = |why: String| AgentError::internal("handle of a QEMU", why);
     if (handle.driver.as_str(), handle.version) != (NAME, VERSION) {
-        return Err(unknown(format!("is of {} {}; expected {NAME} {VERSION}", handle.driver, handle.version)));
+        return Err(unknown(format!(
+            "is of {} {}; expected {NAME} {VERSION}",
+            handle.driver, handle.version
+        )));
     }
     Body::deserialize(&handle.body).map_err(|error| unknown(error.to_string()))
 }
