@@ -76,6 +76,6 @@ async fn a_machine_that_cannot_start_says_why_and_leaves_nothing() {
     let ground = ground(data.path(), "greedy", wished);
     driver.prepare(&ground).await.unwrap();
     let error = driver.start(&ground).await.unwrap_err().to_string();
-    assert!(error.contains("qemu-system") && error.contains("ended at once"), "{error}");
+    assert!(error.contains("qemu-system") && error.contains("cannot set up guest memory"), "{error}");
     assert!(driver.recover(&ground, None).await.unwrap().is_none(), "nothing runs");
 }
