@@ -115,7 +115,10 @@ impl Process {
     /// The kernel has no handles of processes to give.
     pub async fn gone(&self) -> io::Result<()> {
         let Some(process) = self.open()? else { return Ok(()) };
-        #[expect(deprecated, reason = "the one that is not is unsafe, and this descriptor is owned: it stays what it is")]
+        #[expect(
+            deprecated,
+            reason = "the one that is not is unsafe, and this descriptor is owned: it stays what it is"
+        )]
         let process = AsyncFd::with_interest(process, Interest::READABLE)?;
         process.readable().await.map(drop)
     }

@@ -97,7 +97,10 @@ impl Machine<'_> {
             boot.insert("initrd_path".to_owned(), json!(initrd));
         }
         let mut requests = vec![
-            Request::put("/machine-config", json!({ "vcpu_count": self.cpu_cores, "mem_size_mib": memory_mib })),
+            Request::put(
+                "/machine-config",
+                json!({ "vcpu_count": self.cpu_cores, "mem_size_mib": memory_mib }),
+            ),
             Request::put("/boot-source", boot),
             Request::put(
                 "/balloon",
@@ -149,7 +152,8 @@ impl Api {
     /// Nobody answers, or it refuses.
     pub async fn send(&self, request: &Request) -> Result<Value, ApiError> {
         let gone = |error: reqwest::Error| ApiError::Gone(error.to_string());
-        let mut call = self.client.request(request.method.clone(), format!("http://localhost{}", request.path));
+        let mut call =
+            self.client.request(request.method.clone(), format!("http://localhost{}", request.path));
         if !request.body.is_null() {
             call = call.json(&request.body);
         }

@@ -37,7 +37,8 @@ impl FirecrackerDriver {
         if binary.is_empty() {
             return unusable("firecracker.binary is not set".to_owned());
         }
-        let version = Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output().await;
+        let version =
+            Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output().await;
         let version = match version {
             Ok(done) if done.status.success() => String::from_utf8_lossy(&done.stdout).into_owned(),
             Ok(done) => return unusable(format!("{binary} --version ended with {}", done.status)),

@@ -7,6 +7,7 @@ pub mod api;
 mod found;
 mod parts;
 mod run;
+mod start;
 
 #[cfg(test)]
 mod tests;
@@ -19,17 +20,17 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use tokio::net::unix::pipe;
 
-use self::api::{Api, ApiError, Machine, Request};
+use self::api::{Api, ApiError, Request};
 use self::run::{Files, Run};
 use super::process::Process;
-use super::qemu::{Keep, Line, absent, plan};
+use super::qemu::{Keep, Line, absent};
 use super::{Ability, Console, Driver, Ground, Handle, Observed, Orphan, Usage};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::image::Images;
 use crate::agent::options::Network;
 use crate::agent::record::Exit;
-use crate::agent::settings::{AgentSettings, QemuSettings};
+use crate::agent::settings::AgentSettings;
 use crate::agent::spec::{Kind, Spec};
 
 const NAME: &str = "firecracker";
@@ -100,54 +101,6 @@ impl FirecrackerDriver {
         }
     }
 
-    async fn begin(&self, ground: &Ground) -> Result<Handle, AgentError> {
-        let spec = &ground.spec;
-        let QemuSettings { kernel, initrd, .. } = &self.options.settings.qemu;
-        let images = &self.options.images;
-        let kernel = images.file(spec.kernel.as_deref().unwrap_or(kernel), "kernel").await?.path;
-        let default = spec.kernel.is_none() && !initrd.is_empty();
-        let initrd = match spec.initrd.as_deref().or(default.then_some(initrd)) {
-            Some(initrd) => Some(images.file(initrd, "initrd").await?.path),
-            None => None,
-        };
-        let disks = Self::disks(ground, !spec.image.is_empty());
-        let cable = self.cable(ground)?;
-        let machine = Machine {
-            cpu_cores: spec.cpu_cores.max(1),
-            memory_bytes: match spec.memory_bytes {
-                0 => self.options.settings.limits.memory_bytes,
-                asked => asked,
-            },
-            kernel: &kernel,
-            initrd: initrd.as_deref(),
-            // It knows no power button; a reboot is how its guests end.
-            kernel_line: format!("console=ttyS0 reboot=k panic=1 {}", spec.kernel_args).trim_end().to_owned(),
-            disks: disks.iter().map(|(path, _)| path.as_path()).collect(),
-            disk_bps: spec.limits.io_read_bps.max(spec.limits.io_write_bps),
-            network: cable.as_ref().map(|cable| (cable.device.clone(), plan::mac(&ground.id))),
-        };
-        let files = Self::files(ground);
-        let binary = &self.options.settings.firecracker.binary;
-        let run = Run::launch(binary, &self.run_name(&ground.id), &files).await;
-        let run = run.map_err(|error| AgentError::internal(format!("start of {}", ground.id), error))?;
-        self.runs().insert(ground.id.clone(), run.clone());
-        let started = async {
-            say(&Api::new(&files.socket)?, &machine).await?;
-            Ok::<(), ApiError>(())
-        };
-        let mut started = started.await.map_err(|error| AgentError::Internal(error.to_string()));
-        if let (Ok(()), Some(cable)) = (&started, &cable) {
-            started = cable.dress().await;
-        }
-        if let Err(error) = started {
-            run.kill().await.map_err(|error| AgentError::internal("end of firecracker", error))?;
-            return Err(error);
-        }
-        let body = serde_json::to_value(run.process);
-        let body = body.map_err(|error| AgentError::internal("handle of a Firecracker", error))?;
-        Ok(Handle { driver: NAME.to_owned(), version: VERSION, body })
-    }
-
     async fn find_again(
         &self,
         ground: &Ground,
@@ -183,21 +136,13 @@ impl FirecrackerDriver {
         }
         self.runs().remove(&ground.id);
         self.cables()?.release(ground.id.as_str())?;
-        let mut all = vec![files.socket, files.keys, files.log, files.console.with_extension("old.log"), files.console];
+        let mut all =
+            vec![files.socket, files.keys, files.log, files.console.with_extension("old.log"), files.console];
         for (disk, _) in Self::disks(ground, !ground.spec.image.is_empty()) {
             all.extend([disk.with_extension("draft"), disk]);
         }
         all.iter().try_for_each(|path| absent(path)).map_err(failed)
     }
-
-}
-
-/// Says all of it.
-async fn say(api: &Api, machine: &Machine<'_>) -> Result<(), ApiError> {
-    for request in machine.requests() {
-        api.send(&request).await?;
-    }
-    Ok(())
 }
 
 impl Driver for FirecrackerDriver {
@@ -220,7 +165,10 @@ impl Driver for FirecrackerDriver {
             return Err(AgentError::invalid("spec.cpu_cores", problem));
         }
         if spec.options.network == Some(Network::User) {
-            return Err(AgentError::invalid("hypervisor.io/network", "is \"user\"; Firecracker has none or cable"));
+            return Err(AgentError::invalid(
+                "hypervisor.io/network",
+                "is \"user\"; Firecracker has none or cable",
+            ));
         }
         if spec.disks.iter().skip(1).any(|disk| disk.boot) {
             return Err(AgentError::invalid("spec.disks", "expected the boot disk first"));

@@ -59,7 +59,8 @@ impl FirecrackerDriver {
             if let (0, Some(image)) = (number, &image) {
                 self.copy(image, &draft).await?;
             }
-            let file = tokio::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&draft).await;
+            let file =
+                tokio::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&draft).await;
             let file = file.map_err(failed)?;
             let length = file.metadata().await.map_err(failed)?.len();
             file.set_len(length.max(size)).await.map_err(failed)?;

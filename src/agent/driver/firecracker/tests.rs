@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, ApiError, Machine, Request};
 use super::run::said_code;
-use super::say;
+use super::start::say;
 
 const TRANSCRIPT: &str = r#"
 PUT /machine-config {"vcpu_count":2,"mem_size_mib":129} 204
@@ -71,7 +71,8 @@ async fn a_machine_is_described_in_order_and_started_at_last() {
     };
     say(&api, &machine).await.unwrap();
     let said: Vec<String> = calls.lock().unwrap().iter().map(|(head, _)| head.clone()).collect();
-    let expected: Vec<&str> = TRANSCRIPT.trim().lines().map(|line| line.split(" {").next().unwrap()).collect();
+    let expected: Vec<&str> =
+        TRANSCRIPT.trim().lines().map(|line| line.split(" {").next().unwrap()).collect();
     assert_eq!(said, expected);
 }
 
@@ -100,7 +101,8 @@ fn a_disk_without_an_initrd_is_the_root() {
         network: None,
     };
     let requests = machine.requests();
-    let roots: Vec<&Value> = requests.iter().filter_map(|request| request.body.get("is_root_device")).collect();
+    let roots: Vec<&Value> =
+        requests.iter().filter_map(|request| request.body.get("is_root_device")).collect();
     assert_eq!(roots, [&json!(true), &json!(false)]);
     assert!(requests.iter().all(|request| request.body.get("rate_limiter").is_none()));
 }

@@ -30,7 +30,10 @@ pub fn check(kind: Kind, settings: &QemuSettings, spec: &Spec) -> Result<(), Age
         ));
     }
     if !has_kernel && spec.image.is_empty() {
-        return Err(AgentError::invalid("spec.image", "is empty; expected the name of a disk, or spec.kernel"));
+        return Err(AgentError::invalid(
+            "spec.image",
+            "is empty; expected the name of a disk, or spec.kernel",
+        ));
     }
     if !has_kernel && spec.initrd.is_some() {
         return Err(AgentError::invalid("spec.initrd", "is set without spec.kernel"));
@@ -69,7 +72,10 @@ fn disks(kind: Kind, spec: &Spec) -> Result<(), AgentError> {
     for (number, disk) in spec.disks.iter().enumerate() {
         let on_image = number == first && !spec.image.is_empty();
         if disk.size_bytes == 0 && !on_image {
-            return refuse(format!("{:?} has size_bytes 0 and no image under it; expected its size", disk.name));
+            return refuse(format!(
+                "{:?} has size_bytes 0 and no image under it; expected its size",
+                disk.name
+            ));
         }
         if i64::try_from(disk.size_bytes).is_err() {
             return refuse(format!("{:?} has size_bytes {}", disk.name, disk.size_bytes));

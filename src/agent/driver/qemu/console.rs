@@ -23,8 +23,12 @@ use crate::agent::driver::{Console, ConsoleInput};
 /// How often the file is looked at when nothing told to.
 const LOOK: Duration = Duration::from_millis(100);
 /// QEMU writes to the socket first and to the file then: so long it is looked for again.
-const BEHIND: [Duration; 4] =
-    [Duration::from_micros(200), Duration::from_millis(1), Duration::from_millis(2), Duration::from_millis(5)];
+const BEHIND: [Duration; 4] = [
+    Duration::from_micros(200),
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(5),
+];
 const PIECE: usize = 32 << 10;
 
 /// What is kept and what is handed out again.

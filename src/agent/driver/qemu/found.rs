@@ -104,8 +104,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_only_has_the_number_of_an_orphan_is_left_alone() {
         let mut child = tokio::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let orphan =
-            Orphan { what: "process", name: format!("{} neuro-0badcafe-x", child.id().unwrap()) };
+        let orphan = Orphan { what: "process", name: format!("{} neuro-0badcafe-x", child.id().unwrap()) };
         sweep("0badcafe", &orphan).await.unwrap();
         assert!(child.try_wait().unwrap().is_none(), "it goes on");
         child.kill().await.unwrap();

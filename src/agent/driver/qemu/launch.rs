@@ -17,7 +17,7 @@ use crate::agent::driver::process::Process;
 use crate::agent::error::AgentError;
 
 /// How long QEMU may take until its monitor greets.
-const UP: Duration = Duration::from_secs(20);
+const UP: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 /// The longest path of a socket.
 const LONGEST_SOCKET: usize = 107;
@@ -47,8 +47,8 @@ pub async fn launch(binary: &str, plan: &Plan, folder: &Path) -> Result<Live, Ag
         Ok(process) => {
             let live = Live::new(process, plan.sockets.clone(), Some(watch_over(child)));
             // The same connection is used from here on.
-            match live.monitor().await {
-                Ok(_) => return Ok(live),
+            match live.greeted(UP).await {
+                Ok(()) => return Ok(live),
                 Err(error) => {
                     live.kill().await.map_err(|error| AgentError::internal("end of QEMU", error))?;
                     error.to_string()
@@ -82,7 +82,10 @@ fn clear(sockets: &Sockets, console_log: &Path, folder: &Path) -> io::Result<Fil
         if socket.as_os_str().len() > LONGEST_SOCKET {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidFilename,
-                format!("{} is over {LONGEST_SOCKET} bytes; a socket needs a shorter data folder", socket.display()),
+                format!(
+                    "{} is over {LONGEST_SOCKET} bytes; a socket needs a shorter data folder",
+                    socket.display()
+                ),
             ));
         }
         if let Some(parent) = socket.parent() {

@@ -17,7 +17,7 @@ use crate::agent::driver::process::Process;
 use crate::agent::record::Exit;
 
 /// How long a monitor may take to greet, before the other one is tried.
-const GREETING: Duration = Duration::from_secs(1);
+const GREETING: Duration = Duration::from_secs(2);
 /// How long QEMU may take to end when told to.
 const QUIT: Duration = Duration::from_secs(3);
 /// Between attempts at a monitor that is gone while its process is not.
@@ -63,13 +63,33 @@ impl Live {
             Ok(monitor) => monitor,
             Err(_) => Qmp::connect(&self.sockets.rescue, GREETING).await?,
         };
+        self.adopt(&monitor).await;
+        Ok(monitor)
+    }
+
+    /// Waits for the monitor of a QEMU that was just started: it greets when its machine is made, which takes a while where
+    /// others are busy.
+    ///
+    /// # Errors
+    /// It ended, or does not greet.
+    pub async fn greeted(&self, limit: Duration) -> Result<(), QmpError> {
+        tokio::select! {
+            monitor = Qmp::connect(&self.sockets.monitor, limit) => {
+                self.adopt(&monitor?).await;
+                Ok(())
+            }
+            _ = self.process.gone() => Err(QmpError::Gone("ended at once".to_owned())),
+        }
+    }
+
+    /// Keeps a connection, and has the balloon report.
+    async fn adopt(&self, monitor: &Qmp) {
         *self.held() = Some(monitor.clone());
         // A connection is all that the agent needs of a machine without a balloon.
         let polling = json!({
             "path": "/machine/peripheral/balloon", "property": "guest-stats-polling-interval", "value": BALLOON_S,
         });
         drop(monitor.execute("qom-set", polling).await);
-        Ok(monitor)
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Option<Qmp>> {

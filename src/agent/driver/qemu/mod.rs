@@ -7,6 +7,7 @@ pub mod canary;
 mod check;
 mod console;
 mod disks;
+mod face;
 mod found;
 mod launch;
 mod live;
@@ -20,11 +21,10 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -34,13 +34,12 @@ use self::canary::Finding;
 use self::live::Live;
 use self::plan::{Accelerator, Link, Sockets};
 use super::process::Process;
-use super::{Ability, Console, Driver, Ground, Handle, Observed, Orphan, Usage};
+use super::{Console, Ground, Handle, Observed, Usage};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::image::Images;
-use crate::agent::record::Exit;
 use crate::agent::settings::AgentSettings;
-use crate::agent::spec::{Kind, Spec};
+use crate::agent::spec::Kind;
 
 pub(super) use self::check::check;
 pub(super) use self::console::{Keep, Line, open as open_console};
@@ -89,9 +88,7 @@ impl QemuDriver {
     /// What works here: tried once.
     pub async fn finding(&self) -> &Finding {
         let qemu = &self.options.settings.qemu;
-        self.finding
-            .get_or_init(|| canary::find(&qemu.binary, &qemu.accelerator, &self.options.data))
-            .await
+        self.finding.get_or_init(|| canary::find(&qemu.binary, &qemu.accelerator, &self.options.data)).await
     }
 
     /// `neuro-MARK-ID`.
@@ -118,7 +115,11 @@ impl QemuDriver {
     async fn begin(&self, ground: &Ground) -> Result<Handle, AgentError> {
         let finding = self.finding().await;
         let Some(accelerator) = finding.accelerator else {
-            return Err(AgentError::Precondition(format!("no {} runs here: {}", self.kind.name(), finding.reason)));
+            return Err(AgentError::Precondition(format!(
+                "no {} runs here: {}",
+                self.kind.name(),
+                finding.reason
+            )));
         };
         let plan = self.plan(ground, accelerator).await?;
         let live = launch::launch(&self.options.settings.qemu.binary, &plan, &ground.folder).await?;
@@ -180,10 +181,11 @@ impl QemuDriver {
         let live = self.live(ground, handle)?;
         let limits = &self.options.settings.limits;
         let keep = Keep { log_bytes: limits.console_log_bytes, scrollback_bytes: limits.scrollback_bytes };
-        let line = UnixStream::connect(&Sockets::in_folder(&ground.sockets).console).await.ok().map(|socket| {
-            let (wakes, keys) = socket.into_split();
-            Line { wakes, keys }
-        });
+        let line =
+            UnixStream::connect(&Sockets::in_folder(&ground.sockets).console).await.ok().map(|socket| {
+                let (wakes, keys) = socket.into_split();
+                Line { wakes, keys }
+            });
         open_console(&self.console_log(ground), line, live.process, keep)
             .await
             .map_err(|error| AgentError::internal(format!("console of {}", ground.id), error))
@@ -212,7 +214,10 @@ impl QemuDriver {
 fn read(handle: &Handle) -> Result<Body, AgentError> {
     let unknown = |why: String| AgentError::internal("handle of a QEMU", why);
     if (handle.driver.as_str(), handle.version) != (NAME, VERSION) {
-        return Err(unknown(format!("is of {} {}; expected {NAME} {VERSION}", handle.driver, handle.version)));
+        return Err(unknown(format!(
+            "is of {} {}; expected {NAME} {VERSION}",
+            handle.driver, handle.version
+        )));
     }
     Body::deserialize(&handle.body).map_err(|error| unknown(error.to_string()))
 }
@@ -220,111 +225,4 @@ fn read(handle: &Handle) -> Result<Body, AgentError> {
 fn write(body: &Body) -> Result<Handle, AgentError> {
     let body = serde_json::to_value(body).map_err(|error| AgentError::internal("handle of a QEMU", error))?;
     Ok(Handle { driver: NAME.to_owned(), version: VERSION, body })
-}
-
-impl Driver for QemuDriver {
-    fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Ability> {
-        Box::pin(async { found::ability(self.kind, self.finding().await) })
-    }
-
-    fn check(&self, spec: &Spec) -> Result<(), AgentError> {
-        check(self.kind, &self.options.settings.qemu, spec)
-    }
-
-    fn prepare<'a>(&'a self, ground: &'a Ground) -> BoxFuture<'a, Result<(), AgentError>> {
-        Box::pin(self.make_parts(ground))
-    }
-
-    fn start<'a>(&'a self, ground: &'a Ground) -> BoxFuture<'a, Result<Handle, AgentError>> {
-        Box::pin(self.begin(ground))
-    }
-
-    fn ask_to_stop<'a>(
-        &'a self,
-        ground: &'a Ground,
-        handle: &'a Handle,
-    ) -> BoxFuture<'a, Result<(), AgentError>> {
-        Box::pin(async {
-            let asked = self.live(ground, handle)?.execute("system_powerdown", Value::Null).await;
-            asked.map(drop).map_err(|error| AgentError::internal(format!("stop of {}", ground.id), error))
-        })
-    }
-
-    fn kill<'a>(&'a self, ground: &'a Ground, handle: &'a Handle) -> BoxFuture<'a, Result<(), AgentError>> {
-        Box::pin(async {
-            let killed = self.live(ground, handle)?.kill().await;
-            killed.map_err(|error| AgentError::internal(format!("end of {}", ground.id), error))
-        })
-    }
-
-    fn recover<'a>(
-        &'a self,
-        ground: &'a Ground,
-        handle: Option<&'a Handle>,
-    ) -> BoxFuture<'a, Result<Option<(Handle, Observed)>, AgentError>> {
-        Box::pin(self.find_again(ground, handle))
-    }
-
-    fn ended<'a>(
-        &'a self,
-        ground: &'a Ground,
-        handle: &'a Handle,
-    ) -> BoxFuture<'a, Result<Exit, AgentError>> {
-        Box::pin(async {
-            let exit = self.live(ground, handle)?.ended().await;
-            exit.map_err(|error| AgentError::internal(format!("watch over {}", ground.id), error))
-        })
-    }
-
-    fn settle<'a>(&'a self, ground: &'a Ground, handle: &'a Handle) -> BoxFuture<'a, Result<(), AgentError>> {
-        Box::pin(async {
-            let failed = |error| AgentError::internal(format!("end of {}", ground.id), error);
-            self.live(ground, handle)?.quit().await.map_err(failed)?;
-            self.lives().remove(&ground.id);
-            parts::remove_sockets(ground).map_err(failed)
-        })
-    }
-
-    fn destroy<'a>(&'a self, ground: &'a Ground) -> BoxFuture<'a, Result<(), AgentError>> {
-        Box::pin(self.clear_away(ground))
-    }
-
-    fn usage<'a>(
-        &'a self,
-        ground: &'a Ground,
-        handle: &'a Handle,
-    ) -> BoxFuture<'a, Result<Usage, AgentError>> {
-        Box::pin(self.measure(ground, handle))
-    }
-
-    fn console<'a>(
-        &'a self,
-        ground: &'a Ground,
-        handle: &'a Handle,
-    ) -> BoxFuture<'a, Result<Console, AgentError>> {
-        Box::pin(self.attach(ground, handle))
-    }
-
-    fn address(&self, ground: &Ground, _handle: &Handle) -> String {
-        self.guest_address(ground)
-    }
-
-    fn orphans<'a>(
-        &'a self,
-        known: &'a BTreeSet<InstanceId>,
-    ) -> BoxFuture<'a, Result<Vec<Orphan>, AgentError>> {
-        Box::pin(async { Ok(found::orphans(self.kind, &self.options.mark, known).await) })
-    }
-
-    fn sweep<'a>(&'a self, orphan: &'a Orphan) -> BoxFuture<'a, Result<(), AgentError>> {
-        Box::pin(found::sweep(&self.options.mark, orphan))
-    }
 }

@@ -144,7 +144,7 @@ fn joined(parts: &[&OsStr]) -> OsString {
 }
 
 /// Options of a QEMU that has nothing but what it is told to have.
-const BARE: [&str; 6] = ["-no-user-config", "-nodefaults", "-no-shutdown", "-display", "none", "-sandbox"];
+const BARE: [&str; 5] = ["-no-user-config", "-nodefaults", "-no-shutdown", "-display", "none"];
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 const MIB: u64 = 1 << 20;
 
@@ -159,8 +159,7 @@ impl Plan {
         word("-sandbox", SANDBOX.into());
         word("-name", self.name.clone().into());
         // Firmware of a VM speaks on the serial line, too.
-        let machine =
-            if microvm { "microvm,acpi=on,pit=off,pic=off,rtc=on" } else { "q35,graphics=off" };
+        let machine = if microvm { "microvm,acpi=on,pit=off,pic=off,rtc=on" } else { "q35,graphics=off" };
         word("-machine", machine.into());
         let (accelerator, processor) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
@@ -240,7 +239,8 @@ impl Plan {
         let limited = !self.disks.is_empty() && (read, write) != (0, 0);
         if limited {
             let limits = json!({"bps-read": read, "bps-write": write});
-            objects.push(("-object", json!({"qom-type": "throttle-group", "id": "limits", "limits": limits})));
+            objects
+                .push(("-object", json!({"qom-type": "throttle-group", "id": "limits", "limits": limits})));
         }
         for (number, disk) in self.disks.iter().enumerate() {
             let (node, image) = (format!("disk{number}"), format!("image{number}"));

@@ -50,7 +50,8 @@ impl Head {
     pub fn read(path: &Path) -> io::Result<Self> {
         let mut bytes = Vec::with_capacity(HEAD);
         File::open(path)?.take(HEAD as u64).read_to_end(&mut bytes)?;
-        Self::parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no qcow2 file of version 2 or 3"))
+        Self::parse(&bytes)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no qcow2 file of version 2 or 3"))
     }
 
     /// Why nobody should put a guest on it.

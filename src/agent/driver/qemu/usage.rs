@@ -10,10 +10,7 @@ use crate::agent::driver::process::Stat;
 pub fn disk_bytes(answer: &Value) -> (u64, u64) {
     let devices = answer.as_array().map(Vec::as_slice).unwrap_or_default();
     let sum = |pointer: &str| {
-        devices
-            .iter()
-            .filter_map(|device| device.pointer(pointer)?.as_u64())
-            .fold(0, u64::saturating_add)
+        devices.iter().filter_map(|device| device.pointer(pointer)?.as_u64()).fold(0, u64::saturating_add)
     };
     (sum("/stats/rd_bytes"), sum("/stats/wr_bytes"))
 }
@@ -23,9 +20,7 @@ pub fn disk_bytes(answer: &Value) -> (u64, u64) {
 #[must_use]
 pub fn guest_memory(answer: &Value) -> Option<(u64, u64)> {
     // A driver that does not count something says all ones.
-    let stat = |name: &str| {
-        answer.pointer("/stats")?.get(name)?.as_u64().filter(|bytes| *bytes != u64::MAX)
-    };
+    let stat = |name: &str| answer.pointer("/stats")?.get(name)?.as_u64().filter(|bytes| *bytes != u64::MAX);
     answer.get("last-update").and_then(Value::as_u64).filter(|at| *at != 0)?;
     let (total, free) = (stat("stat-total-memory")?, stat("stat-free-memory")?);
     let taken = total.checked_sub(free)?;

@@ -184,7 +184,17 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused_and_clocks_that_failed_are_nought() {
-        for bad in ["[]", "null", "1", "{}", r#"{"event": 1}"#, r#"{"error": "x"}"#, "{", "\u{0}", &"[".repeat(100_000)] {
+        for bad in [
+            "[]",
+            "null",
+            "1",
+            "{}",
+            r#"{"event": 1}"#,
+            r#"{"error": "x"}"#,
+            "{",
+            "\u{0}",
+            &"[".repeat(100_000),
+        ] {
             assert!(Message::parse(bad.as_bytes()).is_err(), "{}", &bad[..bad.len().min(20)]);
         }
         let odd = br#"{"event":"E","timestamp":{"seconds":-1,"microseconds":-1},"id":"text"}"#;

@@ -46,27 +46,59 @@ fn a_vm_with_a_disk_and_a_cable_is_this_command() {
     plan.limits.io_write_bps = 8 << 20;
     plan.link = Link::Tap("nv01234567890".to_owned());
     let expected = [
-        "-no-user-config", "-nodefaults", "-no-shutdown", "-display", "none",
-        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-        "-name", "neuro-0badcafe-a", "-machine", "q35,graphics=off",
-        "-accel", "tcg,thread=multi,tb-size=64", "-cpu", "max", "-smp", "cpus=2", "-m", "size=129M",
-        "-rtc", "base=utc",
-        "-chardev", "socket,id=monitor,server=on,wait=off,path=/d/run/a/qmp.sock",
-        "-mon", "chardev=monitor,mode=control",
-        "-chardev", "socket,id=rescue,server=on,wait=off,path=/d/run/a/rescue.sock",
-        "-mon", "chardev=rescue,mode=control",
-        "-chardev", "socket,id=console,server=on,wait=off,logappend=on,path=/d/run/a/console.sock,logfile=/d/i/a/console.log",
-        "-serial", "chardev:console",
-        "-netdev", "tap,id=network,ifname=nv01234567890,script=no,downscript=no,vhost=off",
-        "-object", r#"{"qom-type":"rng-random","id":"entropy","filename":"/dev/urandom"}"#,
-        "-device", r#"{"driver":"virtio-rng-pci","rng":"entropy"}"#,
-        "-device", r#"{"driver":"virtio-balloon-pci","id":"balloon"}"#,
-        "-device", r#"{"driver":"pvpanic"}"#,
-        "-object", r#"{"qom-type":"throttle-group","id":"limits","limits":{"bps-read":0,"bps-write":8388608}}"#,
-        "-blockdev", r#"{"driver":"qcow2","node-name":"image0","discard":"unmap","file":{"driver":"file","filename":"/d/i/a/disk0.qcow2","discard":"unmap"},"backing":{"driver":"qcow2","read-only":true,"file":{"driver":"file","filename":"/d/images/x"},"backing":null}}"#,
-        "-blockdev", r#"{"driver":"throttle","node-name":"disk0","throttle-group":"limits","file":"image0"}"#,
-        "-device", r#"{"driver":"virtio-blk-pci","id":"block0","drive":"disk0","serial":"root","bootindex":1}"#,
-        "-device", r#"{"driver":"virtio-net-pci","id":"nic","netdev":"network","mac":"52:54:00:01:02:03"}"#,
+        "-no-user-config",
+        "-nodefaults",
+        "-no-shutdown",
+        "-display",
+        "none",
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-name",
+        "neuro-0badcafe-a",
+        "-machine",
+        "q35,graphics=off",
+        "-accel",
+        "tcg,thread=multi,tb-size=64",
+        "-cpu",
+        "max",
+        "-smp",
+        "cpus=2",
+        "-m",
+        "size=129M",
+        "-rtc",
+        "base=utc",
+        "-chardev",
+        "socket,id=monitor,server=on,wait=off,path=/d/run/a/qmp.sock",
+        "-mon",
+        "chardev=monitor,mode=control",
+        "-chardev",
+        "socket,id=rescue,server=on,wait=off,path=/d/run/a/rescue.sock",
+        "-mon",
+        "chardev=rescue,mode=control",
+        "-chardev",
+        "socket,id=console,server=on,wait=off,logappend=on,path=/d/run/a/console.sock,logfile=/d/i/a/console.log",
+        "-serial",
+        "chardev:console",
+        "-netdev",
+        "tap,id=network,ifname=nv01234567890,script=no,downscript=no,vhost=off",
+        "-object",
+        r#"{"qom-type":"rng-random","id":"entropy","filename":"/dev/urandom"}"#,
+        "-device",
+        r#"{"driver":"virtio-rng-pci","rng":"entropy"}"#,
+        "-device",
+        r#"{"driver":"virtio-balloon-pci","id":"balloon"}"#,
+        "-device",
+        r#"{"driver":"pvpanic"}"#,
+        "-object",
+        r#"{"qom-type":"throttle-group","id":"limits","limits":{"bps-read":0,"bps-write":8388608}}"#,
+        "-blockdev",
+        r#"{"driver":"qcow2","node-name":"image0","discard":"unmap","file":{"driver":"file","filename":"/d/i/a/disk0.qcow2","discard":"unmap"},"backing":{"driver":"qcow2","read-only":true,"file":{"driver":"file","filename":"/d/images/x"},"backing":null}}"#,
+        "-blockdev",
+        r#"{"driver":"throttle","node-name":"disk0","throttle-group":"limits","file":"image0"}"#,
+        "-device",
+        r#"{"driver":"virtio-blk-pci","id":"block0","drive":"disk0","serial":"root","bootindex":1}"#,
+        "-device",
+        r#"{"driver":"virtio-net-pci","id":"nic","netdev":"network","mac":"52:54:00:01:02:03"}"#,
     ];
     assert_eq!(words(&plan), expected);
 }
@@ -86,7 +118,9 @@ fn a_microvm_under_emulation_is_told_its_clock_and_one_on_a_processor_is_not() {
     plan.accelerator = Accelerator::Kvm;
     assert_eq!(line(&plan), format!("console=ttyS0 {ip} quiet init=/x"));
     let all = words(&plan).join(" ");
-    assert!(all.contains("-accel kvm -cpu host") && all.contains("virtio-rng-device") && !all.contains("-pci"));
+    assert!(
+        all.contains("-accel kvm -cpu host") && all.contains("virtio-rng-device") && !all.contains("-pci")
+    );
 }
 
 #[test]
@@ -150,15 +184,31 @@ fn what_a_machine_cannot_do_is_refused_by_name() {
         (Kind::Vm, "spec.kernel_args", Box::new(|spec| spec.kernel_args = "x".repeat(4000))),
         (Kind::Vm, "spec.cpu_cores is 300", Box::new(|spec| spec.cpu_cores = 300)),
         (Kind::Vm, "no image under it", Box::new(move |spec| spec.disks = vec![disk("a", 0, true)])),
-        (Kind::Vm, "a name twice", Box::new(move |spec| spec.disks = vec![disk("a", 1, true), disk("a", 1, false)])),
-        (Kind::Vm, "more than one boot", Box::new(move |spec| spec.disks = vec![disk("a", 1, true), disk("b", 1, true)])),
-        (Kind::MicroVm, "at most 5", Box::new(move |spec| {
-            spec.disks = (0..6).map(|n| disk(&n.to_string(), 1, false)).collect();
-        })),
+        (
+            Kind::Vm,
+            "a name twice",
+            Box::new(move |spec| spec.disks = vec![disk("a", 1, true), disk("a", 1, false)]),
+        ),
+        (
+            Kind::Vm,
+            "more than one boot",
+            Box::new(move |spec| spec.disks = vec![disk("a", 1, true), disk("b", 1, true)]),
+        ),
+        (
+            Kind::MicroVm,
+            "at most 5",
+            Box::new(move |spec| {
+                spec.disks = (0..6).map(|n| disk(&n.to_string(), 1, false)).collect();
+            }),
+        ),
         (Kind::Vm, "spec.command is for containers", Box::new(|spec| spec.command = vec!["x".to_owned()])),
-        (Kind::Vm, "spec.volume_mounts", Box::new(|spec| {
-            spec.mounts = vec![Mount { volume: "v".to_owned(), path: "/v".to_owned(), read_only: true }];
-        })),
+        (
+            Kind::Vm,
+            "spec.volume_mounts",
+            Box::new(|spec| {
+                spec.mounts = vec![Mount { volume: "v".to_owned(), path: "/v".to_owned(), read_only: true }];
+            }),
+        ),
         (Kind::Vm, "spec.limits", Box::new(|spec| spec.limits.cpu_quota_us = 5)),
         (Kind::Vm, "hypervisor.io/network", Box::new(|spec| spec.options.network = Some(Network::Host))),
     ];

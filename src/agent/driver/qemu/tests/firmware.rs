@@ -21,7 +21,11 @@ async fn the_canary_sings_where_guests_run_and_the_finding_is_kept() {
     let finding = canary::find("qemu-system-x86_64", "auto", data.path()).await;
     println!("{finding:?} after {:?}", started.elapsed());
     assert!(finding.accelerator.is_some() && finding.microvm && !finding.version.is_empty());
-    assert_eq!(finding.accelerator == Some(Accelerator::Kvm), finding.reason.is_empty(), "a reason for the fallback");
+    assert_eq!(
+        finding.accelerator == Some(Accelerator::Kvm),
+        finding.reason.is_empty(),
+        "a reason for the fallback"
+    );
     let started = Instant::now();
     assert_eq!(canary::find("qemu-system-x86_64", "auto", data.path()).await, finding);
     assert!(started.elapsed() < Duration::from_millis(100), "not tried again");

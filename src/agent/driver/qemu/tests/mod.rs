@@ -24,7 +24,7 @@ use crate::agent::settings::AgentSettings;
 use crate::agent::spec::{Kind, Limits, Spec};
 
 /// How long a guest has until it is ready: this machine emulates it, and others run beside it.
-const BOOT: Duration = Duration::from_secs(90);
+const BOOT: Duration = Duration::from_secs(300);
 const READY: &str = "neuro-guest ready";
 const MARK: &str = "0badcafe";
 

@@ -23,7 +23,8 @@ async fn both_ends_of_a_cable_count_the_same_bytes_and_it_leads_no_further_than_
     let routes = screen.run("route -n | grep -c ^0.0.0.0; echo done", "\ndone").await;
     assert!(routes.contains("\n0"), "no default route: {routes}");
     let counters = screen.run("counters", "memory ").await;
-    let line = counters.lines().find(|line| line.starts_with("net rx ")).unwrap_or_else(|| panic!("{counters}"));
+    let line =
+        counters.lines().find(|line| line.starts_with("net rx ")).unwrap_or_else(|| panic!("{counters}"));
     let words: Vec<u64> = line.split(' ').filter_map(|word| word.trim().parse().ok()).collect();
     let usage = driver.usage(&ground, &handle).await.unwrap();
     println!("{line}; host: {usage:?}");
