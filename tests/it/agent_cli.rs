@@ -77,7 +77,7 @@ async fn an_instance_is_made_shown_stopped_and_removed_from_the_shell() {
         "create", "box", "--image", "tool:1", "--memory", "64m", "--env", "A=b", "--volume", "v:/v:ro",
         "--start",
     ];
-    assert_eq!(agent.asked(&[&flags[..], &["--", "sleep", "9"]].concat()), "box is running: ready\n");
+    assert_eq!(agent.asked(&[&flags[..], &["--", "sleep", "9"]].concat()), "box is running\n");
     let listed = agent.asked(&["ls"]);
     assert!(listed.starts_with("ID ") && listed.contains("box") && listed.contains("running"), "{listed}");
     let stats = agent.asked(&["stats", "--once", "--json"]);

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
 
+use crate::cli::output::complain;
+
 /// The key that leaves a console: ctrl-].
 const LEAVE: u8 = 0x1d;
 
@@ -39,8 +41,9 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            drop(tcsetattr(stdin(), OptionalActions::Flush, before));
+        let restored = self.before.as_ref().map(|before| tcsetattr(stdin(), OptionalActions::Flush, before));
+        if let Some(Err(error)) = restored {
+            complain(&format!("neuro: the terminal stays raw: {error}; `reset` mends it"));
         }
     }
 }
