@@ -68,6 +68,11 @@ class Agent(Running):
     def __init__(self, binary, *flags, env=None):
         self.target = self.upstream = None
         self.data = tempfile.TemporaryDirectory()
+        root = pathlib.Path(self.data.name, "root")
+        root.mkdir()
+        root.joinpath("sh").write_text("#!")
+        subprocess.run([binary, "agent", "image", "import", "tool:1", root, "--format", "rootfs", "--data", self.data.name],
+                       check=True, stdout=subprocess.DEVNULL)
         super().__init__([binary, "agent", "--fake", "--listen", "127.0.0.1:0", "--wire-profile-upstream", "127.0.0.1:0",
                           "--data", self.data.name, *flags], self.hears, env)
 

@@ -15,6 +15,17 @@ struct Agent {
     metrics: String,
 }
 
+/// Puts an image into a data folder.
+fn stock(data: &Path) {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("sh"), "#!").unwrap();
+    let from = root.path().to_str().unwrap();
+    let flags =
+        ["agent", "image", "import", "tool:1", from, "--format", "rootfs", "--data", data.to_str().unwrap()];
+    let imported = run(&flags);
+    assert_eq!(imported.code, Some(0), "{}", imported.err);
+}
+
 impl Agent {
     fn start(data: &Path) -> Self {
         let mut command = neuro();
@@ -72,12 +83,13 @@ fn others_than_this_machine_are_let_in_only_when_that_is_meant() {
 #[tokio::test]
 async fn an_instance_is_made_shown_stopped_and_removed_from_the_shell() {
     let folder = tempfile::tempdir().unwrap();
+    stock(&folder.path().join("data"));
     let agent = Agent::start(&folder.path().join("data"));
     let flags = [
         "create", "box", "--image", "tool:1", "--memory", "64m", "--env", "A=b", "--volume", "v:/v:ro",
         "--start",
     ];
-    assert_eq!(agent.asked(&[&flags[..], &["--", "sleep", "9"]].concat()), "box is running: ready\n");
+    assert_eq!(agent.asked(&[&flags[..], &["--", "sleep", "9"]].concat()), "box is running\n");
     let listed = agent.asked(&["ls"]);
     assert!(listed.starts_with("ID ") && listed.contains("box") && listed.contains("running"), "{listed}");
     let stats = agent.asked(&["stats", "--once", "--json"]);
@@ -109,6 +121,7 @@ async fn an_instance_is_made_shown_stopped_and_removed_from_the_shell() {
 #[test]
 fn what_comes_from_a_pipe_is_typed_and_silence_ends_it() {
     let folder = tempfile::tempdir().unwrap();
+    stock(&folder.path().join("data"));
     let agent = Agent::start(&folder.path().join("data"));
     agent.asked(&["create", "box", "--image", "tool:1", "--start"]);
     let mut command = neuro();
@@ -125,6 +138,7 @@ fn what_comes_from_a_pipe_is_typed_and_silence_ends_it() {
 fn it_ends_when_told_to_and_the_next_one_has_its_instances() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
+    stock(&data);
     let mut agent = Agent::start(&data);
     agent.asked(&["create", "box", "--image", "tool:1"]);
     let second = run(&["agent", "--fake", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);

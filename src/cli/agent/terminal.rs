@@ -7,6 +7,8 @@ use bytes::Bytes;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
 
+use crate::cli::output::complain;
+
 /// The key that leaves a console: ctrl-].
 const LEAVE: u8 = 0x1d;
 
@@ -42,6 +44,9 @@ impl Drop for Raw {
         if let Some(before) = &self.before {
             // Nobody is left to hear of it.
             tcsetattr(stdin(), OptionalActions::Flush, before).ok();
+        let restored = self.before.as_ref().map(|before| tcsetattr(stdin(), OptionalActions::Flush, before));
+        if let Some(Err(error)) = restored {
+            complain(&format!("neuro: the terminal stays raw: {error}; `reset` mends it"));
         }
     }
 }

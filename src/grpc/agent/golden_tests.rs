@@ -28,7 +28,7 @@ fn at(field: &str) -> Option<Timestamp> {
 }
 
 fn map(field: &str) -> BTreeMap<String, String> {
-    [("a".to_owned(), field.to_owned()), ("b.c/d".to_owned(), String::new())].into()
+    [("a".to_owned(), field.to_owned()), ("b.c/d".to_owned(), "x".to_owned())].into()
 }
 
 fn list(field: &str) -> Vec<String> {

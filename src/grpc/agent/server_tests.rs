@@ -228,7 +228,7 @@ async fn a_console_shows_what_was_said_before_then_what_is_said_and_echoes_what_
     typing.send(resize(123, 41)).await.unwrap();
     typing.send(data(b"box")).await.unwrap();
     let mut said = client.attach_console(ReceiverStream::new(typed)).await.unwrap().into_inner();
-    until(&mut said, "before\n").await;
+    until(&mut said, "before\n[123x41]").await;
     assert!(house.world.says(&id, b"now\n"));
     until(&mut said, "now\n").await;
 
@@ -238,7 +238,9 @@ async fn a_console_shows_what_was_said_before_then_what_is_said_and_echoes_what_
     request.metadata_mut().insert("instance-id", "box".parse().unwrap());
     second.send(resize(80, 24)).await.unwrap();
     let mut also = client.attach_console(request).await.unwrap().into_inner();
-    until(&mut also, "now\n").await;
+    until(&mut also, "now\n[80x24]").await;
+    second.send(data(b"typed\n")).await.unwrap();
+    until(&mut also, "typed\n").await;
 
     // Who has typed all it wanted to goes on reading; both readers hear everything.
     drop(typing);
@@ -317,8 +319,15 @@ async fn open_consoles_hear_that_the_agent_ends_and_the_instance_goes_on() {
     request.metadata_mut().insert("instance-id", "box".parse().unwrap());
     let mut said = client.attach_console(request).await.unwrap().into_inner();
     house.stop.send_replace(true);
-    let ended = tokio::time::timeout(Duration::from_secs(10), said.message()).await.unwrap();
-    assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+    let ended = async {
+        loop {
+            if let Err(status) = said.message().await {
+                return status;
+            }
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    assert_eq!(ended.code(), Code::Unavailable);
     assert_eq!(house.world.alive().len(), 1);
 }
 
