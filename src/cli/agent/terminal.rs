@@ -41,9 +41,6 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // Nobody is left to hear of it.
-            tcsetattr(stdin(), OptionalActions::Flush, before).ok();
         let restored = self.before.as_ref().map(|before| tcsetattr(stdin(), OptionalActions::Flush, before));
         if let Some(Err(error)) = restored {
             complain(&format!("neuro: the terminal stays raw: {error}; `reset` mends it"));

@@ -42,9 +42,9 @@ impl Node {
         std::fs::write(folder.path().join("agent.toml"), settings).unwrap();
         let guest = guest();
         let data = folder.path().join("data");
-        import(&data, "busybox", &busybox(folder.path()));
-        import(&data, "guest-kernel", &guest.join("kernel"));
-        import(&data, "guest-initrd", &guest.join("initrd"));
+        import(&data, "busybox", "rootfs", &busybox(folder.path()));
+        import(&data, "guest-kernel", "kernel", &guest.join("kernel"));
+        import(&data, "guest-initrd", "initrd", &guest.join("initrd"));
         let (child, address) = launch(folder.path(), "127.0.0.1:0");
         Self { child, address, folder }
     }
@@ -193,10 +193,13 @@ fn busybox(folder: &Path) -> PathBuf {
     root
 }
 
-fn import(data: &Path, name: &str, path: &Path) {
+fn import(data: &Path, name: &str, format: &str, path: &Path) {
     std::fs::create_dir_all(data).unwrap();
     let (data, path) = (data.display().to_string(), path.display().to_string());
-    let said = neuro_agent(&crate::golden::root(), &["image", "import", "--data", &data, name, &path]);
+    let said = neuro_agent(
+        &crate::golden::root(),
+        &["image", "import", "--data", &data, "--format", format, name, &path],
+    );
     assert!(said.is_some(), "importing {name} from {path}");
 }
 
