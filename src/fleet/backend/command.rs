@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Birth, Launch};
 use crate::fleet::error::FleetError;
 use crate::fleet::settings::Pool;
+use crate::fleet::url::websocket;
 
 /// The variable in an instance's environment that names it, by which a process that lost its record is found again.
 pub const INSTANCE_VARIABLE: &str = "NEURO_INSTANCE_ID";
@@ -95,9 +96,7 @@ fn usual(pool: &Pool, launch: &Launch) -> Vec<String> {
 
 /// Where a simulator meets browsers; it fills in the session itself.
 fn relay(http_url: &str) -> String {
-    let url = http_url.trim_end_matches('/');
-    let url = url.strip_prefix("http").map_or_else(|| url.to_owned(), |rest| format!("ws{rest}"));
-    format!("{url}/api/webrtc/signaling/isaac-sim/{{session}}")
+    format!("{}/api/webrtc/signaling/isaac-sim/{{session}}", websocket(http_url))
 }
 
 /// Replaces every place in one pass: what is put in is not looked at again.
