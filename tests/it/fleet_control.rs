@@ -131,18 +131,23 @@ async fn tokens_that_are_forged_expired_or_for_something_else_open_nothing() {
     }
 }
 
+/// Anna takes a session over, and what she does is recorded.
+fn recorded(session_id: &str) -> TakeControlRequest {
+    TakeControlRequest {
+        session_id: session_id.to_owned(),
+        user: "anna".into(),
+        ttl_ms: 20_000,
+        record: true,
+        ..Default::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn control_taken_over_grpc_is_driven_with_its_token_and_kept_as_a_demonstration() {
     let fleet = fleet();
     let mut clients = fleet.clients().await;
     let session_id = session(&mut clients).await;
-    let take = TakeControlRequest {
-        session_id: session_id.clone(),
-        user: "anna".into(),
-        ttl_ms: 20_000,
-        record: true,
-        ..Default::default()
-    };
+    let take = recorded(&session_id);
     let lease = clients.sessions.take_control(take.clone()).await.unwrap().into_inner();
     let other = TakeControlRequest { user: "bert".into(), ..take };
     let refused = clients.sessions.take_control(other).await.unwrap_err();
@@ -268,13 +273,7 @@ async fn orders_commands_steps_and_watchers_are_counted_while_a_person_drives() 
     events.message().await.unwrap().unwrap();
     assert_eq!(scrape(&fleet, "neuro_fleet_watchers").await, 1.0, "a watch is counted once");
 
-    let take = TakeControlRequest {
-        session_id: session_id.clone(),
-        user: "anna".into(),
-        ttl_ms: 20_000,
-        record: true,
-        ..Default::default()
-    };
+    let take = recorded(&session_id);
     let lease = clients.sessions.take_control(take).await.unwrap().into_inner();
     let mut page = open(&fleet, &session_id, &lease.token).await;
     assert_eq!(hear(&mut page, "connected").await["driving"], true);

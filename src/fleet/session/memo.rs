@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 use prost::Message;
 
 use super::live::Live;
-
 use crate::fleet::error::FleetError;
 use crate::fleet::ids::{Fence, InstanceId, SessionId};
 use crate::proto::neuro::ext;

@@ -64,6 +64,12 @@ fn escapes_become_characters() {
 }
 
 #[test]
+fn minus_zero_is_an_integer_until_it_has_a_point() {
+    assert_eq!(parse(b"-0"), Ok(Json::Int(0)));
+    assert!(matches!(parse(b"-0.0"), Ok(Json::Float(zero)) if zero == 0.0 && zero.is_sign_negative()));
+}
+
+#[test]
 fn hostile_documents_are_refused_not_recursed_into() {
     assert_eq!(parse("[".repeat(100_000).as_bytes()), Err(JsonError::Unreadable));
     assert_eq!(parse("9".repeat(5000).as_bytes()), Err(JsonError::Unreadable));
@@ -81,7 +87,8 @@ proptest::proptest! {
         if let Ok(expected) = serde_json::from_str::<serde_json::Value>(&text) {
             let ours = serde_json::to_value(parse(text.as_bytes()).unwrap()).unwrap();
             let finite = !ours.to_string().contains("Infinity");
-            if finite && text.len() < 18 {
+            // `-0` is the integer 0 to Python, whose reader this follows, and a fraction to serde.
+            if finite && text.len() < 18 && !text.contains("-0") {
                 proptest::prop_assert_eq!(ours, expected);
             }
         }
