@@ -15,7 +15,6 @@ mod face;
 pub mod gpu;
 pub mod id;
 pub mod image;
-pub mod inventory;
 pub mod manager;
 pub mod net;
 pub mod node;

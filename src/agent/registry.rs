@@ -32,7 +32,7 @@ pub(super) struct Entry {
 /// What became of a wish for an instance.
 pub(super) enum Admitted {
     /// It is there, and was asked for in the same words.
-    Known(Entry),
+    Known,
     /// It is new, and its actor is to be started.
     Fresh(Entry, mpsc::Receiver<Message>),
 }
@@ -74,7 +74,7 @@ impl Registry {
         let mut books = self.books();
         if let Some(entry) = books.entries.get(id) {
             if entry.face.spec.request == spec.request {
-                return Ok(Admitted::Known(entry.clone()));
+                return Ok(Admitted::Known);
             }
             return Err(AgentError::AlreadyExists(format!(
                 "instance {id} is there and was asked for with another spec"

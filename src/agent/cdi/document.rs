@@ -108,6 +108,8 @@ pub struct Hook {
     pub timeout: Option<i64>,
 }
 
+/// Longest document that is read.
+const LONGEST_BYTES: u64 = 8 << 20;
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
@@ -118,6 +120,10 @@ impl Document {
     /// A sentence with the file, and what in it is not as CDI has it.
     pub fn read(path: &Path) -> Result<Self, String> {
         let at = |problem: String| format!("{}: {problem}", path.display());
+        let length = std::fs::metadata(path).map_err(|error| at(error.to_string()))?.len();
+        if length > LONGEST_BYTES {
+            return Err(at(format!("{length} bytes; expected at most {LONGEST_BYTES}")));
+        }
         let text = std::fs::read_to_string(path).map_err(|error| at(error.to_string()))?;
         let document: Self = if path.extension().is_some_and(|ending| ending == "json") {
             serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text))

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use tracing::warn;
+
 use super::document::{Document, Edits};
 use crate::agent::error::AgentError;
+use crate::agent::gpu::Inventory;
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +41,20 @@ impl Registry {
             }
         }
         found
+    }
+
+    /// Names of all devices, and the device nodes behind each. What could not be read is told in the log.
+    #[must_use]
+    pub fn inventory(&self) -> Inventory {
+        for problem in &self.problems {
+            warn!(problem, "no CDI document");
+        }
+        let behind = |&(document, device): &(usize, usize)| {
+            let device = self.documents.get(document).and_then(|document| document.devices.get(device));
+            let nodes = device.into_iter().flat_map(|device| &device.container_edits.device_nodes);
+            nodes.map(|node| node.path.display().to_string()).collect()
+        };
+        self.devices.iter().map(|(name, place)| (name.clone(), behind(place))).collect()
     }
 
     /// Full names of all devices: `vendor/class=name`.
@@ -126,6 +143,9 @@ devices:
             ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]
         );
         assert!(registry.holds("nvidia.com/gpu=all"));
+        let inventory = registry.inventory();
+        assert!(inventory["nvidia.com/gpu=1"].contains("/dev/nvidia1"), "{inventory:?}");
+        assert!(inventory.len() == 3 && inventory["nvidia.com/gpu=all"].is_empty(), "{inventory:?}");
         assert!(registry.problems.len() == 1 && registry.problems[0].contains("broken.json: cdiVersion"));
         let edits = registry.edits(&["nvidia.com/gpu=0".to_owned(), "nvidia.com/gpu=1".to_owned()]).unwrap();
         assert_eq!(edits[1].env, ["LATER=yes"]);

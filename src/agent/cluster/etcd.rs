@@ -29,7 +29,12 @@ struct Writer {
 }
 
 /// Writes until told to end.
-pub(super) async fn run(members: Vec<String>, reporter: Reporter, pace: Pace, mut stop: watch::Receiver<End>) {
+pub(super) async fn run(
+    members: Vec<String>,
+    reporter: Reporter,
+    pace: Pace,
+    mut stop: watch::Receiver<End>,
+) {
     let http = match reqwest::Client::builder().timeout(pace.answer).no_proxy().build() {
         Ok(http) => http,
         Err(error) => {
@@ -132,7 +137,8 @@ impl Writer {
             .iter()
             .map(|one| {
                 let since = one.last_transition_time.unwrap_or_default();
-                let since_ms = since.seconds.saturating_mul(1000).saturating_add(i64::from(since.nanos) / 1_000_000);
+                let since_ms =
+                    since.seconds.saturating_mul(1000).saturating_add(i64::from(since.nanos) / 1_000_000);
                 json!({
                     "type": one.r#type, "status": one.status, "reason": one.reason, "message": one.message,
                     "last_transition_time": rfc3339(since_ms),

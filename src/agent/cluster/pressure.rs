@@ -22,7 +22,8 @@ impl Conditions {
         let disk = rustix::fs::statvfs(data).ok().map(|disk| share(disk.f_bavail, disk.f_blocks));
         let memory = memory_free();
         let at_ms = now_ms();
-        let ready = if draining { ("Draining", "takes no new instances") } else { ("AgentReady", "takes instances") };
+        let ready =
+            if draining { ("Draining", "takes no new instances") } else { ("AgentReady", "takes instances") };
         vec![
             self.condition("Ready", true, ready.0, ready.1.to_owned(), at_ms),
             self.pressure("DiskPressure", "the data folder's disk", disk, at_ms),
@@ -32,7 +33,8 @@ impl Conditions {
 
     fn pressure(&mut self, kind: &'static str, what: &str, free: Option<f64>, at_ms: i64) -> NodeCondition {
         let Some(free) = free else {
-            let mut unknown = self.condition(kind, false, "Unreadable", format!("{what} cannot be read"), at_ms);
+            let mut unknown =
+                self.condition(kind, false, "Unreadable", format!("{what} cannot be read"), at_ms);
             "Unknown".clone_into(&mut unknown.status);
             return unknown;
         };

@@ -73,8 +73,16 @@ pub(super) async fn run(server: String, reporter: Reporter, pace: Pace, mut stop
     let node_id = known(&file, &server);
     let client = ClusterServiceClient::new(endpoint.connect_lazy());
     let beat = pace.beat;
-    let mut session =
-        Session { server, client, reporter, pace, file, node_id, beat, done: VecDeque::with_capacity(COMMANDS) };
+    let mut session = Session {
+        server,
+        client,
+        reporter,
+        pace,
+        file,
+        node_id,
+        beat,
+        done: VecDeque::with_capacity(COMMANDS),
+    };
     let end = tokio::select! {
         end = ending(&mut stop) => end,
         () = session.report() => End::Quiet,
@@ -185,14 +193,23 @@ impl Session {
             ("drain" | "maintenance", false) => agent.drain(&caller).await,
             ("drain" | "maintenance", true) => agent.undrain(&caller).await,
             (other, _) => {
-                warn!(command = other, id = command.id, "the cluster asks for something that this agent cannot do");
+                warn!(
+                    command = other,
+                    id = command.id,
+                    "the cluster asks for something that this agent cannot do"
+                );
                 self.remember(command.id);
                 return false;
             }
         };
         match done {
             Ok(()) => {
-                info!(command = command.r#type, id = command.id, undo, "the cluster's command was carried out");
+                info!(
+                    command = command.r#type,
+                    id = command.id,
+                    undo,
+                    "the cluster's command was carried out"
+                );
                 self.reporter.maintenance = command.r#type == "maintenance" && !undo;
                 self.remember(command.id);
                 true

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use super::pressure::Conditions;
 use crate::agent::Agent;
 use crate::agent::settings::NodeSettings;
-use crate::proto::hypervisor::v1::{Metadata, NodeCondition, NodeRole, NodeStatus, RegisterNodeRequest, Resources};
+use crate::proto::hypervisor::v1::{
+    Metadata, NodeCondition, NodeRole, NodeStatus, RegisterNodeRequest, Resources,
+};
 
 /// What precedes the names of labels that the agent makes.
 const PREFIX: &str = "neuro.io/";

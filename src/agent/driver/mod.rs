@@ -4,7 +4,6 @@
 pub mod container;
 pub mod fake;
 pub mod firecracker;
-pub mod process;
 pub mod qemu;
 
 use std::collections::BTreeSet;

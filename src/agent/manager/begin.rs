@@ -15,11 +15,11 @@ use super::{Agent, AgentOptions, Inner};
 use crate::agent::actor::{Actor, Begin};
 use crate::agent::audit::Audit;
 use crate::agent::capacity::Amount;
+use crate::agent::cdi;
 use crate::agent::common::{Candidate, Common, guarded};
 use crate::agent::driver::Driver;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
-use crate::agent::inventory;
 use crate::agent::node::House;
 use crate::agent::registry::Registry;
 use crate::agent::restart::Patience;
@@ -43,7 +43,7 @@ impl Agent {
     pub async fn open(options: AgentOptions) -> Result<Self, AgentError> {
         let begun = std::time::Instant::now();
         let AgentOptions { settings, data, drivers, images, patience, crash } = options;
-        let cdi = settings.cdi.clone();
+        let documents = settings.cdi.folders.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let house = House::open(&data)?;
             let store = Store::new(house.data.clone(), crash);
@@ -51,7 +51,8 @@ impl Agent {
             let audit = Audit::open(house.data.join("audit.jsonl"))?;
             let machine = Amount::of_machine(&house.data);
             let draining = house.data.join(DRAINING).exists();
-            Ok::<_, AgentError>((house, store, found, audit, machine, draining, inventory::read(&cdi)))
+            let devices = cdi::Registry::read(&documents).inventory();
+            Ok::<_, AgentError>((house, store, found, audit, machine, draining, devices))
         });
         let opened = opened.await.map_err(|error| AgentError::internal("data folder", error))?;
         let (house, store, found, audit, machine, draining, inventory) = opened?;

@@ -9,9 +9,9 @@ use super::Agent;
 use super::begin::DRAINING;
 use crate::agent::actor::{Actor, Begin, Message, Order};
 use crate::agent::audit::Entry as AuditEntry;
+use crate::agent::cdi;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
-use crate::agent::inventory;
 use crate::agent::record::Record;
 use crate::agent::registry::{Admitted, Entry};
 use crate::agent::spec::{Spec, check};
@@ -60,13 +60,13 @@ impl Agent {
     ) -> Result<InstanceId, AgentError> {
         let common = &self.inner.common;
         if spec.options.gpu_count > 0 || !spec.options.cdi_devices.is_empty() {
-            let cdi = common.settings.cdi.clone();
-            let read = tokio::task::spawn_blocking(move || inventory::read(&cdi));
+            let documents = common.settings.cdi.folders.clone();
+            let read = tokio::task::spawn_blocking(move || cdi::Registry::read(&documents).inventory());
             common.registry.see(read.await.map_err(|error| AgentError::internal("CDI documents", error))?);
         }
         let draining = common.draining.load(Ordering::Relaxed);
         match common.registry.admit(id, spec, &common.settings, &common.store, draining)? {
-            Admitted::Known(_) => {}
+            Admitted::Known => {}
             Admitted::Fresh(Entry { face, .. }, inbox) => {
                 let actor = Actor::new(common.clone(), face, inbox);
                 self.inner.spawn(actor.run(Begin::Create { caller: caller.to_owned(), asked }));

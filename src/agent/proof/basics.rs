@@ -183,7 +183,11 @@ async fn a_card_has_one_holder_also_after_a_restart() {
     let node = |n: u32| {
         format!(r#"{{"name": "{n}", "containerEdits": {{"deviceNodes": [{{"path": "/dev/fake{n}"}}]}}}}"#)
     };
-    let document = format!(r#"{{"kind": "nvidia.com/gpu", "devices": [{}, {}]}}"#, node(0), node(1));
+    let document = format!(
+        r#"{{"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": [{}, {}]}}"#,
+        node(0),
+        node(1)
+    );
     std::fs::write(cdi.join("gpu.json"), document).unwrap();
     house.settings.cdi.folders = vec![cdi];
     let agent = house.open().await;

@@ -28,7 +28,9 @@ impl AgentSettings {
         }
         let network = &self.container.cable_network;
         let (address, bits) = network.split_once('/').unwrap_or((network, ""));
-        if address.parse::<Ipv4Addr>().is_err() || !bits.parse::<u8>().is_ok_and(|bits| (8..=30).contains(&bits)) {
+        if address.parse::<Ipv4Addr>().is_err()
+            || !bits.parse::<u8>().is_ok_and(|bits| (8..=30).contains(&bits))
+        {
             return Err(is("container.cable_network", network, "ADDRESS/BITS of IPv4, with 8 to 30 bits"));
         }
         if !["auto", "kvm", "tcg"].contains(&self.qemu.accelerator.as_str()) {
@@ -91,7 +93,8 @@ impl LimitSettings {
 
 impl AccessSettings {
     fn check(&self) -> Result<(), Fault> {
-        let missing = |key: &str, why: &str| Err(fault(&format!("access.{key}"), &format!("is missing: {why}")));
+        let missing =
+            |key: &str, why: &str| Err(fault(&format!("access.{key}"), &format!("is missing: {why}")));
         let [cert, key, authority] =
             [&self.tls_cert, &self.tls_key, &self.tls_client_ca].map(|path| !path.as_os_str().is_empty());
         match (cert, key) {

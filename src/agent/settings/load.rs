@@ -124,13 +124,19 @@ mod tests {
     fn a_value_that_makes_no_sense_is_named_with_its_key() {
         for (text, said) in [
             ("[limits]\noperations = 0\n", "`limits.operations` is 0, expected at least 1"),
-            ("[limits]\nmemory_share = nan\n", "`limits.memory_share` is NaN, expected more than 0 and at most 1"),
+            (
+                "[limits]\nmemory_share = nan\n",
+                "`limits.memory_share` is NaN, expected more than 0 and at most 1",
+            ),
             ("[limits]\nstop_s = -1.0\n", "`limits.stop_s` is -1, expected 0 to 3600"),
             ("[qemu]\naccelerator = \"hax\"\n", "`qemu.accelerator` is \"hax\", expected auto, kvm or tcg"),
             ("[node]\nip = \"here\"\n", "`node.ip` is \"here\", expected an IP address"),
             ("[volumes]\n\"a/b\" = \"/srv\"\n", "`volumes.a/b` is no name"),
             ("[volumes]\na = \"srv\"\n", "`volumes.a` is \"srv\", expected an absolute path"),
-            ("[cluster]\nserver = \"host:50051\"\n", "`cluster.server` is \"host:50051\", expected http://HOST:PORT"),
+            (
+                "[cluster]\nserver = \"host:50051\"\n",
+                "`cluster.server` is \"host:50051\", expected http://HOST:PORT",
+            ),
             ("[cluster]\netcd = [\"x\"]\n", "`cluster.etcd[0]` is \"x\", expected http://HOST:PORT"),
             ("[access]\ntls_cert = \"a.pem\"\n", "`access.tls_key` is missing"),
             ("[access]\ntls_client_ca = \"a.pem\"\n", "`access.tls_cert` is missing"),

@@ -12,7 +12,7 @@ use rustix::process::{getpid, set_child_subreaper, setsid};
 
 use super::source::Source;
 use super::{RunFile, START, ShimOptions, Word, files};
-use crate::agent::process::Process;
+use crate::agent::process::{Process, Stat};
 
 /// A container that runs, and the socket that its shim listens on.
 pub(super) struct Run {
@@ -95,10 +95,8 @@ fn attempt(options: &ShimOptions) -> Result<Option<Run>, String> {
 
 /// Of a process that may have ended already: nobody but this one waits for it, so its number is still its own.
 fn number(pid: i32) -> Result<Process, String> {
-    let text =
-        fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("process {pid}: {error}"))?;
-    let started = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok());
-    started.map(|started| Process { pid, started }).ok_or_else(|| format!("process {pid} has no start time"))
+    let stat = Stat::read(pid).ok_or_else(|| format!("process {pid} is not to be found in /proc"))?;
+    Ok(Process { pid, start_ticks: stat.start_ticks })
 }
 
 /// The reading end, the writing end.

@@ -8,9 +8,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::drivers::{self, Parts};
+use crate::agent::cdi;
 use crate::agent::driver::Ability;
 use crate::agent::image::store::ImageStore;
-use crate::agent::inventory;
 use crate::agent::settings::AgentSettings;
 use crate::cli::exit::{Exit, OrExit, Outcome};
 use crate::cli::output::say;
@@ -75,7 +75,7 @@ pub(super) async fn run(args: &DoctorArgs) -> Outcome {
             say(&format!("{yes}  {kind:9}  {name:11}  {} ({took_s:.1} s)", ability.detail))?;
         }
     }
-    let devices = inventory::read(&settings.cdi);
+    let devices = cdi::Registry::read(&settings.cdi.folders).inventory();
     let devices: Vec<&str> = devices.keys().map(String::as_str).collect();
     if args.json {
         say(&json!({ "cdi_devices": devices }).to_string())?;

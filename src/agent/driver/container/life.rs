@@ -41,8 +41,7 @@ impl ContainerDriver {
             }),
         };
         if let Some(signal) = Signal::from_named_raw(number) {
-            run.file.init.signal(signal);
-            return Ok(());
+            return run.file.init.signal(signal).map_err(|error| AgentError::internal("stop signal", error));
         }
         // Real-time signals have no names; the runtime takes their numbers.
         let number = number.to_string();
@@ -66,7 +65,7 @@ impl ContainerDriver {
         let handle = run.handle(self.name())?;
         let observed = match run.exit(&ground.folder) {
             Some(exit) => Observed::Ended(exit),
-            None if run.file.shim.lives() => Observed::Running,
+            None if run.file.shim.runs() => Observed::Running,
             None => {
                 let (folder, group) = (ground.folder.clone(), self.group(&ground.id));
                 Observed::Ended(blocking(move || run.unseen(&folder, &group)).await?)
@@ -100,7 +99,7 @@ impl ContainerDriver {
             {
                 return Ok(file.exit);
             }
-            if !run.file.shim.lives() {
+            if !run.file.shim.runs() {
                 let (run, folder, group) = (run.clone(), ground.folder.clone(), self.group(&ground.id));
                 return blocking(move || run.unseen(&folder, &group)).await;
             }
@@ -120,7 +119,7 @@ impl ContainerDriver {
         }
         if run.is_none() && found.is_none() {
             for stray in run::strays(&self.options.mark, ground.id.as_str()) {
-                stray.signal(Signal::KILL);
+                stray.signal(Signal::KILL).ok();
             }
         }
         let plan = shim::read::<PlanFile>(&ground.folder, PlanFile::NAME);

@@ -13,7 +13,7 @@ use crate::agent::driver::Orphan;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::net::{self, Cables};
-use crate::agent::process::Process;
+use crate::agent::process::{self, Process};
 
 /// All of it. Shims come first: when they are swept, what they hold becomes free.
 pub(super) fn find(
@@ -26,11 +26,11 @@ pub(super) fn find(
     let belongs = |id: &str| known.iter().any(|known| known.as_str() == id);
     let orphan = |what: &'static str, name: String| Orphan { what, name };
     let mut found = Vec::new();
-    for (process, words) in Process::with_arguments(&["shim", "--mark", mark]) {
+    for (process, words) in process::with_arguments(&["shim", "--mark", mark]) {
         let id =
             words.iter().skip_while(|word| *word != "--id").nth(1).map(String::as_str).unwrap_or_default();
         if !belongs(id) {
-            found.push(orphan("process", format!("{} {} shim of {id}", process.pid, process.started)));
+            found.push(orphan("process", format!("{} {} shim of {id}", process.pid, process.start_ticks)));
         }
     }
     let mut groups = BTreeSet::new();
@@ -67,12 +67,12 @@ pub(super) async fn sweep(
         "process" => {
             let mut words = orphan.name.split(' ');
             let process = words.next().zip(words.next()).and_then(|(pid, started)| {
-                Some(Process { pid: pid.parse().ok()?, started: started.parse().ok()? })
+                Some(Process { pid: pid.parse().ok()?, start_ticks: started.parse().ok()? })
             });
-            if let Some(process) = process {
-                process.signal(Signal::KILL);
+            match process.map(|process| process.signal(Signal::KILL)) {
+                Some(Err(error)) => Err(AgentError::internal("ending a shim", error)),
+                _ => Ok(()),
             }
-            Ok(())
         }
         "cgroup" => {
             if orphan.name.contains('/') || orphan.name.starts_with("..") {

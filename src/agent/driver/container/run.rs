@@ -15,7 +15,7 @@ use crate::agent::cgroup::Group;
 use crate::agent::driver::Handle;
 use crate::agent::error::AgentError;
 use crate::agent::net::Cable;
-use crate::agent::process::Process;
+use crate::agent::process::{self, Process};
 use crate::agent::record::Exit;
 use crate::agent::shim::{self, ExitFile, RunFile, START, ShimOptions, Word};
 
@@ -146,8 +146,8 @@ async fn word(lines: &mut Lines<BufReader<ChildStdout>>, options: &ShimOptions) 
 pub(super) fn end(init: Process, group: &Group) -> Result<(), AgentError> {
     let since = Instant::now();
     let mut pause = Duration::from_millis(1);
-    init.signal(Signal::KILL);
-    while init.lives() || !group.processes().iter().all(|pid| Process::of(*pid).is_none()) {
+    init.signal(Signal::KILL).map_err(|error| AgentError::internal("ending the first process", error))?;
+    while init.runs() || !group.processes().iter().all(|pid| Process::of(*pid).is_none()) {
         if since.elapsed() > Duration::from_secs(20) {
             let left = group.processes();
             return Err(AgentError::Internal(format!(
@@ -165,20 +165,20 @@ pub(super) fn end(init: Process, group: &Group) -> Result<(), AgentError> {
 pub(super) async fn dismiss(shim: Process, socket: &Path) {
     let heard = tokio::time::timeout(Duration::from_secs(3), link::quit(socket)).await;
     if !matches!(heard, Ok(Ok(()))) {
-        shim.signal(Signal::KILL);
+        shim.signal(Signal::KILL).ok();
     }
     for _ in 0..200 {
-        if !shim.lives() {
+        if !shim.runs() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    shim.signal(Signal::KILL);
+    shim.signal(Signal::KILL).ok();
 }
 
 /// Shims of an instance, whoever started them.
 pub(super) fn strays(mark: &str, id: &str) -> Vec<Process> {
-    Process::with_arguments(&["shim", "--mark", mark, "--id", id])
+    process::with_arguments(&["shim", "--mark", mark, "--id", id])
         .into_iter()
         .map(|(process, _)| process)
         .collect()

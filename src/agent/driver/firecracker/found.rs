@@ -8,11 +8,11 @@ use tokio::process::Command;
 
 use super::FirecrackerDriver;
 use super::run::Run;
-use crate::agent::driver::process::{self, Process};
 use crate::agent::driver::qemu::{canary, plan};
 use crate::agent::driver::{Ability, Orphan};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
+use crate::agent::process::{self, Process};
 
 /// The id of a command line that is Firecracker's.
 fn mine(arguments: &[String]) -> Option<&str> {

@@ -22,13 +22,13 @@ use tokio::net::unix::pipe;
 
 use self::api::{Api, ApiError, Request};
 use self::run::{Files, Run};
-use super::process::Process;
 use super::qemu::{Keep, Line, absent};
 use super::{Ability, Console, Driver, Ground, Handle, Observed, Orphan, Usage};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::image::Images;
 use crate::agent::options::Network;
+use crate::agent::process::Process;
 use crate::agent::record::Exit;
 use crate::agent::settings::AgentSettings;
 use crate::agent::spec::{Kind, Spec};

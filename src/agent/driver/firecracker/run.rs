@@ -15,8 +15,8 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::agent::driver::process::Process;
 use crate::agent::driver::qemu::{absent, outcome};
+use crate::agent::process::Process;
 use crate::agent::record::Exit;
 
 const UP: Duration = Duration::from_secs(5);

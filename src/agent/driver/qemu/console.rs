@@ -17,8 +17,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::agent::driver::process::Process;
 use crate::agent::driver::{Console, ConsoleInput};
+use crate::agent::process::Process;
 
 /// How often the file is looked at when nothing told to.
 const LOOK: Duration = Duration::from_millis(100);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::canary::Finding;
-use crate::agent::driver::process::{self, Process};
 use crate::agent::driver::{Ability, Orphan};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
+use crate::agent::process::{self, Process};
 use crate::agent::spec::Kind;
 
 const GONE: Duration = Duration::from_secs(5);

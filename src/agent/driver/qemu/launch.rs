@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use super::live::Live;
 use super::plan::{Plan, Sockets};
-use crate::agent::driver::process::Process;
 use crate::agent::error::AgentError;
+use crate::agent::process::Process;
 
 /// How long QEMU may take until its monitor greets.
 const UP: Duration = Duration::from_secs(60);

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::outcome;
 use super::plan::Sockets;
 use super::qmp::{Qmp, QmpError};
-use crate::agent::driver::process::Process;
+use crate::agent::process::Process;
 use crate::agent::record::Exit;
 
 /// How long a monitor may take to greet, before the other one is tried.

@@ -33,11 +33,11 @@ use tokio::sync::OnceCell;
 use self::canary::Finding;
 use self::live::Live;
 use self::plan::{Accelerator, Link, Sockets};
-use super::process::Process;
 use super::{Console, Ground, Handle, Observed, Usage};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::image::Images;
+use crate::agent::process::Process;
 use crate::agent::settings::AgentSettings;
 use crate::agent::spec::Kind;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::agent::driver::Usage;
-use crate::agent::driver::process::Stat;
+use crate::agent::process::Stat;
 
 /// Bytes that the guest read from and wrote to all its disks, out of `query-blockstats`.
 #[must_use]

@@ -95,10 +95,10 @@ async fn an_exit_while_nobody_looked_is_known_and_one_without_its_shim_is_called
     for (id, spec) in [("tty", terminal("sleep 1000")), ("pipes", shell("sleep 1000"))] {
         let (ground, handle) = yard.started(id, spec).await;
         let run = Run::of(&handle).unwrap();
-        run.file.shim.signal(rustix::process::Signal::KILL);
+        run.file.shim.signal(rustix::process::Signal::KILL).unwrap();
         let exit = yard.driver.ended(&ground, &handle).await.unwrap();
         assert_eq!((exit.code, exit.unseen), (255, true), "{id}");
-        assert!(!run.file.init.lives(), "{id}: nobody would ever know how it ends");
+        assert!(!run.file.init.runs(), "{id}: nobody would ever know how it ends");
         let again = yard.driver.recover(&ground, Some(&handle)).await.unwrap().map(|(_, observed)| observed);
         assert_eq!(again, Some(Observed::Ended(exit)), "{id}: asked again, the same answer");
         yard.end(&ground, &handle).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::agent::process::Process;
+use crate::agent::process;
 
 impl Yard {
     /// What of this yard is on the machine.
@@ -56,7 +56,7 @@ async fn destroy_takes_away_every_half_made_state_and_can_be_called_twice() {
     yard.driver.destroy(&running).await.unwrap();
 
     let (keeperless, handle) = yard.started("keeperless", made()).await;
-    super::super::run::Run::of(&handle).unwrap().file.shim.signal(rustix::process::Signal::KILL);
+    super::super::run::Run::of(&handle).unwrap().file.shim.signal(rustix::process::Signal::KILL).unwrap();
     yard.driver.destroy(&keeperless).await.unwrap();
 
     let (unwritten, _) = yard.started("unwritten", made()).await;
@@ -90,7 +90,7 @@ async fn orphans_are_found_by_the_mark_and_swept_and_what_is_known_is_left_alone
         yard.driver.sweep(orphan).await.unwrap();
     }
     assert_eq!(yard.driver.orphans(&known).await.unwrap(), []);
-    assert!(super::super::run::Run::of(&handle).unwrap().file.init.lives());
+    assert!(super::super::run::Run::of(&handle).unwrap().file.init.runs());
     fs::remove_dir_all(&lost.folder).unwrap();
     yard.end(&kept, &handle).await;
     assert_eq!(yard.left().await, Vec::<String>::new());
@@ -130,5 +130,5 @@ async fn a_driver_that_dies_between_making_and_starting_leaves_a_shim_that_clean
     assert_eq!(yard.driver.recover(&ground, None).await.unwrap(), None);
     yard.driver.destroy(&ground).await.unwrap();
     assert_eq!(yard.left().await, Vec::<String>::new());
-    assert!(Process::with_arguments(&["shim", "--mark", &yard.mark]).is_empty());
+    assert!(process::with_arguments(&["shim", "--mark", &yard.mark]).is_empty());
 }

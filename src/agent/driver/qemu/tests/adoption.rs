@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{BOOT, Screen, boot, driver, enabled, ground, spec};
-use crate::agent::driver::process::Process;
 use crate::agent::driver::{Driver as _, Ground, Handle, Observed};
+use crate::agent::process::Process;
 use crate::agent::spec::Kind;
 
 const FOLDER: &str = "NEURO_TEST_LIFE";

@@ -7,8 +7,8 @@ use tokio::time::timeout;
 
 use super::{boot, driver, enabled, ground, spec};
 use crate::agent::driver::Driver as _;
-use crate::agent::driver::process::Process;
 use crate::agent::driver::qemu::outcome;
+use crate::agent::process::Process;
 use crate::agent::spec::Kind;
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Screen, boot, driver, enabled, ground, spec};
 use crate::agent::driver::Driver as _;
-use crate::agent::driver::process::Process;
 use crate::agent::driver::qemu::outcome;
+use crate::agent::process::Process;
 use crate::agent::spec::{Disk, Kind};
 
 const WRITTEN: u64 = 4 << 20;
