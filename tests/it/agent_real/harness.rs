@@ -122,13 +122,12 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // Through the agent, so that nothing of what a failed test made stays on the machine.
-        let ids =
-            neuro_agent(self.folder.path(), &["ls", "--agent", &format!("http://{}", self.address), "-q"]);
-        for id in ids.map(|out| out.lines().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default() {
-            drop(neuro_agent(
-                self.folder.path(),
-                &["rm", "--force", "--agent", &format!("http://{}", self.address), &id],
-            ));
+        let url = format!("http://{}", self.address);
+        let listed = neuro_agent(self.folder.path(), &["ls", "--json", "--agent", &url]).unwrap_or_default();
+        let instances = listed.lines().filter_map(|line| serde_json::from_str(line).ok());
+        for instance in instances.collect::<Vec<serde_json::Value>>() {
+            let id = instance["id"].as_str().unwrap_or_default();
+            drop(neuro_agent(self.folder.path(), &["rm", "--force", "--agent", &url, id]));
         }
         drop(self.child.kill());
         drop(self.child.wait());
