@@ -13,12 +13,15 @@ use super::settings::ServeConfig;
 
 /// Names the configuration file when no flag does.
 pub const CONFIG_VARIABLE: &str = "NEURO_CONFIG";
-/// Variables of the programs that talk to an orchestrator or to a node's agent: where it is, the key, the mark by which an
-/// orchestrator knows the instances that it started, the agent's data folder. No settings.
-pub const CLIENT_VARIABLES: [&str; 6] = [
+/// Variables of the programs that talk to an orchestrator or to a node's agent: where it is, the key, what an orchestrator
+/// tells the instances that it starts, the agent's data folder. No settings.
+pub const CLIENT_VARIABLES: [&str; 9] = [
     "NEURO_ORCHESTRATOR",
     "NEURO_FLEET_KEY",
     "NEURO_INSTANCE_ID",
+    "NEURO_INSTANCE_NAME",
+    "NEURO_POOL",
+    "NEURO_SIGNALLING",
     "NEURO_AGENT",
     "NEURO_AGENT_KEY",
     "NEURO_AGENT_DATA",

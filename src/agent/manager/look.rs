@@ -35,7 +35,7 @@ impl Agent {
         entries.iter().map(|entry| Record::clone(&entry.face.record())).collect()
     }
 
-    /// What an instance uses: measured now, or less than a second ago.
+    /// What an instance uses, measured now.
     ///
     /// # Errors
     /// `NotFound`; `Precondition` when it does not run; what the driver says.
@@ -44,10 +44,8 @@ impl Agent {
         let Some(run) = face.running() else {
             return Err(AgentError::Precondition(format!("instance {id} does not run: it uses nothing")));
         };
-        match face.samples.fresh(run.run, face.spec.cpu_cores) {
-            Some(stats) => Ok(stats),
-            None => measure(&face, &run, self.inner.common.patience.usage).await,
-        }
+        face.samples.ask();
+        measure(&face, &run, self.inner.common.patience.usage).await
     }
 
     /// The console of an instance, with what it said before. Ends with the run.

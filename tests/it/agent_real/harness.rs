@@ -192,7 +192,7 @@ fn busybox(folder: &Path) -> PathBuf {
     root
 }
 
-fn import(data: &Path, name: &str, format: &str, path: &Path) {
+pub fn import(data: &Path, name: &str, format: &str, path: &Path) {
     std::fs::create_dir_all(data).unwrap();
     let (data, path) = (data.display().to_string(), path.display().to_string());
     let said = neuro_agent(

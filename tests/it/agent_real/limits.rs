@@ -11,7 +11,7 @@ use super::harness::{Node, SOON, annotated, container};
 async fn memory_disk_processes_and_disk_speed_end_where_they_were_said_to() {
     let node = Node::start();
     let client = node.client().await;
-    let mut hungry = container("hungry", "head -c 200M /dev/zero | tail");
+    let mut hungry = container("hungry", "head -c 200000000 /dev/zero | tail");
     hungry.spec.as_mut().unwrap().memory_bytes = 32 << 20;
     client.run(hungry).await;
     let ended = client.until("hungry", InstanceState::Failed, SOON).await;
