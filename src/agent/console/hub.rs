@@ -2,7 +2,7 @@
 //! finds bytes gone, and nobody waits for it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +40,8 @@ struct State {
     ring: Ring,
     input: Option<mpsc::Sender<ConsoleInput>>,
     pump: Option<JoinHandle<()>>,
+    /// Number of the byte after the run's last one, once that was said.
+    over: Arc<OnceLock<u64>>,
 }
 
 /// The console of one instance, over all its runs.
@@ -81,6 +83,7 @@ pub struct Reader {
     progress: watch::Receiver<Progress>,
     at: u64,
     run: i64,
+    over: Arc<OnceLock<u64>>,
 }
 
 impl Hub {
@@ -89,7 +92,7 @@ impl Hub {
     pub fn new(folder: PathBuf, limits: &LimitSettings) -> Self {
         let most = usize::try_from(limits.scrollback_bytes).unwrap_or(1 << 20).clamp(4 << 10, 64 << 20);
         Self {
-            state: Mutex::new(State { ring: Ring::new(most), input: None, pump: None }),
+            state: Mutex::new(State { ring: Ring::new(most), input: None, pump: None, over: Arc::default() }),
             progress: watch::Sender::new(Progress { end: 0, run: 0, ready: 0, finishing: false }),
             folder,
             log_bytes: limits.console_log_bytes,
@@ -137,6 +140,7 @@ impl Hub {
         });
         let pump = Pump::new(self.clone(), source, log, ready.filter(|_| !said_ready), inputs);
         let mut state = self.state();
+        state.over = Arc::default();
         state.input = Some(input);
         state.pump = Some(tokio::spawn(pump.run()));
     }
@@ -155,6 +159,10 @@ impl Hub {
                 let _ = pump.await;
             }
         }
+        {
+            let state = self.state();
+            state.over.get_or_init(|| state.ring.end());
+        }
         self.progress.send_modify(|progress| progress.run = 0);
     }
 
@@ -166,7 +174,8 @@ impl Hub {
         let run = progress.borrow().run;
         let input = state.input.clone().filter(|_| run != 0)?;
         let scrollback = state.ring.copy(state.ring.first(), usize::MAX);
-        let output = Reader { hub: self.clone(), progress, at: state.ring.end(), run };
+        let output =
+            Reader { hub: self.clone(), progress, at: state.ring.end(), run, over: state.over.clone() };
         Some(Attached { scrollback, output, input })
     }
 
@@ -221,7 +230,9 @@ impl Reader {
 
     fn next(&mut self) -> Option<Output> {
         let state = self.hub.state();
-        let (first, end) = (state.ring.first(), state.ring.end());
+        // What a later run says is not for this reader.
+        let end = self.over.get().copied().unwrap_or_else(|| state.ring.end());
+        let first = state.ring.first().min(end);
         if self.at < first {
             // Half a ring ahead of the oldest byte, so that the reader is not too late again at once.
             let to = first.max(end.saturating_sub(state.ring.most() as u64 / 2));
@@ -232,7 +243,8 @@ impl Reader {
         if self.at == end {
             return None;
         }
-        let data = state.ring.copy(self.at, LONGEST_PIECE);
+        let left = usize::try_from(end - self.at).unwrap_or(LONGEST_PIECE);
+        let data = state.ring.copy(self.at, left.min(LONGEST_PIECE));
         self.at += data.len() as u64;
         Some(Output::Data(data))
     }

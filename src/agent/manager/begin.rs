@@ -69,6 +69,7 @@ impl Agent {
             drivers: drivers.into_iter().map(Candidate::new).collect(),
             registry: Registry::new(machine, damaged, inventory),
             operations: Semaphore::new(settings.limits.operations.max(1) as usize),
+            endings: Semaphore::new(settings.limits.operations.max(1) as usize),
             draining: AtomicBool::new(draining),
             ending: watch::Sender::new(false),
             settings,

@@ -13,7 +13,7 @@ use crate::agent::cdi;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::record::Record;
-use crate::agent::registry::{Admitted, Entry};
+use crate::agent::registry::{Admitted, Entry, other_spec};
 use crate::agent::spec::{Spec, check};
 use crate::agent::store::write_synced;
 use crate::proto::hypervisor::v1;
@@ -38,11 +38,18 @@ impl Agent {
         let asked = Instant::now();
         let named = request.instance_id.clone();
         let admitted = match self.alive().and_then(|()| check::check(&request, &self.inner.common.settings)) {
-            Ok((id, spec)) => self.admit(&id, spec, caller, asked).await,
+            Ok((id, spec)) => {
+                let words = spec.request.clone();
+                self.admit(&id, spec, caller, asked).await.map(|id| (id, words))
+            }
             Err(error) => Err(error),
         };
         match admitted {
-            Ok(id) => self.ask(&id, Order::Create, caller).await,
+            Ok((id, words)) => {
+                let made = self.ask(&id, Order::Create, caller).await?;
+                // Deleted while it was asked for, and made anew by somebody else.
+                if made.spec.request == words { Ok(made) } else { Err(other_spec(&id)) }
+            }
             Err(error) => {
                 let outcome: Result<(), _> = Err(error.clone());
                 self.audit(caller, "create", &named, &outcome).await;
@@ -81,8 +88,7 @@ impl Agent {
     /// `NotFound`; `Unavailable` while draining; what the driver says.
     pub async fn start(&self, id: &str, caller: &str) -> Result<Record, AgentError> {
         if self.inner.common.draining.load(Ordering::Relaxed) {
-            let error = AgentError::Unavailable("the node is draining: it starts nothing".to_owned());
-            return self.refused("start", id, caller, error).await;
+            return self.refused("start", id, caller, starts_nothing()).await;
         }
         self.order("start", id, Ok(Order::Start), caller).await
     }
@@ -117,6 +123,10 @@ impl Agent {
     /// As [`Agent::stop`] and [`Agent::start`]. When the start fails it is down, and says so.
     pub async fn restart(&self, id: &str, force: bool, caller: &str) -> Result<Record, AgentError> {
         let grace = if force { Duration::ZERO } else { self.usual_grace() };
+        let draining = self.inner.common.draining.load(Ordering::Relaxed);
+        if draining && self.entry(id).is_ok_and(|entry| entry.face.running().is_none()) {
+            return self.refused("restart", id, caller, starts_nothing()).await;
+        }
         self.order("restart", id, Ok(Order::Restart { grace }), caller).await
     }
 
@@ -227,4 +237,8 @@ impl Agent {
     async fn audit<T>(&self, caller: &str, what: &str, id: &str, outcome: &Result<T, AgentError>) {
         self.inner.common.audit.write(&AuditEntry::new(caller, what, id, outcome)).await;
     }
+}
+
+fn starts_nothing() -> AgentError {
+    AgentError::Unavailable("the node is draining: it starts nothing".to_owned())
 }

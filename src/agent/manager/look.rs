@@ -115,7 +115,7 @@ impl Agent {
         &self.inner.common.audit
     }
 
-    fn entry(&self, id: &str) -> Result<Entry, AgentError> {
+    pub(super) fn entry(&self, id: &str) -> Result<Entry, AgentError> {
         let id: InstanceId = id.parse()?;
         self.inner.common.registry.get(&id).ok_or_else(|| AgentError::not_found("instance", &id))
     }

@@ -144,7 +144,9 @@ async fn a_draining_node_takes_nothing_new_also_after_a_restart_and_lets_the_res
     assert!(matches!(agent.create(container("b"), "me").await, Err(AgentError::Unavailable(_))));
     assert!(matches!(agent.start("a", "me").await, Err(AgentError::Unavailable(_))));
     assert!(agent.create(with("a", &[("autostart", "true")]), "me").await.is_ok(), "that is nothing new");
+    assert!(agent.restart("a", false, "me").await.is_ok(), "it ran before");
     assert!(agent.stop("a", false, 0, "me").await.is_ok());
+    assert!(matches!(agent.restart("a", false, "me").await, Err(AgentError::Unavailable(_))));
     agent.undrain("me").await.unwrap();
     assert!(agent.create(container("b"), "me").await.is_ok());
 }

@@ -53,7 +53,7 @@ async fn a_stop_is_never_undone_also_not_by_a_restart_of_the_agent() {
     house.world.exits(&id("a"), 1);
     until_state(&agent, "a", State::Failed).await;
     let stopped = agent.stop("a", false, 0, "me").await.unwrap();
-    assert_eq!(stopped.state, State::Stopped);
+    assert_eq!((stopped.state, stopped.reason.as_str()), (State::Stopped, "exit 1"));
     tokio::time::sleep(Duration::from_millis(400)).await;
     agent.shutdown().await;
     drop(agent);
