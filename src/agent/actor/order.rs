@@ -47,7 +47,7 @@ impl Order {
         match self.grace() {
             None => String::new(),
             Some(grace) if grace.is_zero() => "force".to_owned(),
-            Some(grace) => format!("killed after {} ms", grace.as_millis()),
+            Some(grace) => format!("grace of {} ms", grace.as_millis()),
         }
     }
 }

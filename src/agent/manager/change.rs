@@ -23,6 +23,12 @@ const ATTEMPTS: usize = 16;
 /// Longest time that a stop may give, in seconds.
 const LONGEST_STOP_S: i32 = 24 * 3600;
 
+/// Who refused a new instance: an actor writes down by itself what it was asked for.
+enum Refused {
+    Here(AgentError),
+    ByActor(AgentError),
+}
+
 impl Agent {
     /// Makes an instance, or finds that it is there and was asked for in the same words. It does not run unless the request
     /// says so.
@@ -37,25 +43,45 @@ impl Agent {
     ) -> Result<Record, AgentError> {
         let asked = Instant::now();
         let named = request.instance_id.clone();
-        let admitted = match self.alive().and_then(|()| check::check(&request, &self.inner.common.settings)) {
-            Ok((id, spec)) => {
-                let words = spec.request.clone();
-                self.admit(&id, spec, caller, asked).await.map(|id| (id, words))
-            }
-            Err(error) => Err(error),
+        let checked = self.alive().and_then(|()| check::check(&request, &self.inner.common.settings));
+        let made = match checked {
+            Ok((id, spec)) => self.made(&id, &spec, caller, asked).await,
+            Err(error) => Err(Refused::Here(error)),
         };
-        match admitted {
-            Ok((id, words)) => {
-                let made = self.ask(&id, Order::Create, caller).await?;
-                // Deleted while it was asked for, and made anew by somebody else.
-                if made.spec.request == words { Ok(made) } else { Err(other_spec(&id)) }
-            }
-            Err(error) => {
+        match made {
+            Ok(made) => Ok(made),
+            Err(Refused::ByActor(error)) => Err(error),
+            Err(Refused::Here(error)) => {
                 let outcome: Result<(), _> = Err(error.clone());
                 self.audit(caller, "create", &named, &outcome).await;
                 Err(error)
             }
         }
+    }
+
+    /// One that was just being deleted is made anew, once it is gone.
+    async fn made(
+        &self,
+        id: &InstanceId,
+        spec: &Spec,
+        caller: &str,
+        asked: Instant,
+    ) -> Result<Record, Refused> {
+        for _ in 0..ATTEMPTS {
+            self.admit(id, spec.clone(), caller, asked).await.map_err(Refused::Here)?;
+            match self.ask(id, Order::Create, caller).await {
+                Err(AgentError::NotFound { what: "instance", .. }) => {
+                    self.alive().map_err(Refused::ByActor)?
+                }
+                // Deleted while it was asked for, and made anew by somebody else.
+                Ok(made) if made.spec.request != spec.request => {
+                    return Err(Refused::ByActor(other_spec(id)));
+                }
+                outcome => return outcome.map_err(Refused::ByActor),
+            }
+        }
+        let error = format!("instance {id} is deleted again and again while it is asked for");
+        Err(Refused::ByActor(AgentError::Unavailable(error)))
     }
 
     async fn admit(
@@ -64,7 +90,7 @@ impl Agent {
         spec: Spec,
         caller: &str,
         asked: Instant,
-    ) -> Result<InstanceId, AgentError> {
+    ) -> Result<(), AgentError> {
         let common = &self.inner.common;
         if spec.options.gpu_count > 0 || !spec.options.cdi_devices.is_empty() {
             let documents = common.settings.cdi.folders.clone();
@@ -79,7 +105,7 @@ impl Agent {
                 self.inner.spawn(actor.run(Begin::Create { caller: caller.to_owned(), asked }));
             }
         }
-        Ok(id.clone())
+        Ok(())
     }
 
     /// Starts it. One that runs is left alone.
@@ -227,9 +253,6 @@ impl Agent {
         }
         match self.inner.common.registry.get(id) {
             Some(_) => Err(AgentError::Internal(format!("the keeper of instance {id} has ended"))),
-            None if order == Order::Create => {
-                Err(AgentError::Unavailable(format!("instance {id} was deleted while it was asked for")))
-            }
             None => Err(AgentError::not_found("instance", id)),
         }
     }

@@ -56,20 +56,24 @@ mod tests {
     #[test]
     fn an_address_beyond_this_machine_is_exposed_unless_it_is_guarded_or_meant() {
         let addresses = [Some("127.0.0.1:1".parse().unwrap()), Some("0.0.0.0:2".parse().unwrap())];
-        let keys = |text: &str| Doors { keys: Keys::parse(text).unwrap(), tls: None };
+        let open = Doors { keys: Keys::default(), tls: None };
+        let keys = Doors { keys: Keys::parse("a-key-of-sufficient-length-0123456789\n").unwrap(), tls: None };
         let tls = |client_ca: Option<&str>| {
             let (certificate, key) = (String::new(), String::new());
-            Doors { tls: Some(Tls { certificate, key, client_ca: client_ca.map(str::to_owned) }), ..keys("") }
+            Doors {
+                tls: Some(Tls { certificate, key, client_ca: client_ca.map(str::to_owned) }),
+                keys: Keys::default(),
+            }
         };
         let access = AccessSettings::default();
-        assert_eq!(exposed(addresses, &access, &keys("")), [addresses[1].unwrap()]);
+        assert_eq!(exposed(addresses, &access, &open), [addresses[1].unwrap()]);
         assert_eq!(
             exposed(addresses, &access, &tls(None)).len(),
             1,
             "a certificate of its own keeps nobody out"
         );
         assert!(exposed(addresses, &access, &tls(Some("CA"))).is_empty());
-        assert!(exposed(addresses, &access, &keys("a-key-of-sufficient-length-0123456789\n")).is_empty());
-        assert!(exposed(addresses, &AccessSettings { open: true, ..access }, &keys("")).is_empty());
+        assert!(exposed(addresses, &access, &keys).is_empty());
+        assert!(exposed(addresses, &AccessSettings { open: true, ..access }, &open).is_empty());
     }
 }
