@@ -31,7 +31,7 @@ impl Actor {
             Begin::Create { caller, asked } => self.begin(&caller, asked).await,
             Begin::Recover(seen) => {
                 self.look().await;
-                let _ = seen.send(());
+                seen.send(()).ok();
                 self.resume().await
             }
         };
@@ -87,15 +87,15 @@ impl Actor {
         }
         match outcome {
             Ok(Stays::No) => {
-                let _ = reply.send(Ok(self.record.clone()));
+                reply.send(Ok(self.record.clone())).ok();
                 Stays::No
             }
             Ok(Stays::Yes) => {
-                let _ = reply.send(Ok(self.record.clone()));
+                reply.send(Ok(self.record.clone())).ok();
                 Stays::Yes
             }
             Err(error) => {
-                let _ = reply.send(Err(error));
+                reply.send(Err(error)).ok();
                 Stays::Yes
             }
         }

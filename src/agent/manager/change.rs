@@ -71,7 +71,7 @@ impl Agent {
             self.admit(id, spec.clone(), caller, asked).await.map_err(Refused::Here)?;
             match self.ask(id, Order::Create, caller).await {
                 Err(AgentError::NotFound { what: "instance", .. }) => {
-                    self.alive().map_err(Refused::ByActor)?
+                    self.alive().map_err(Refused::ByActor)?;
                 }
                 // Deleted while it was asked for, and made anew by somebody else.
                 Ok(made) if made.spec.request != spec.request => {

@@ -182,14 +182,14 @@ async fn live(
             Step::Both { who, wishes: [one, two] } => {
                 promises.asked(who, one);
                 promises.asked(who, two);
-                let _ = tokio::join!(ask(agent, who, one), ask(agent, who, two));
+                drop(tokio::join!(ask(agent, who, one), ask(agent, who, two)));
                 promises.stopped.remove(&who);
             }
             Step::Exit { who, code } => {
                 house.world.exits(&id(NAMES[who]), code);
             }
             Step::Weather { percent } => {
-                weather(&house.world, percent, 0x9e37_79b9_7f4a_7c15 ^ percent << 20 | 1)
+                weather(&house.world, percent, 0x9e37_79b9_7f4a_7c15 ^ percent << 20 | 1);
             }
             Step::Crash => return true,
             Step::Shutdown => {
@@ -250,7 +250,7 @@ fn trial(steps: Vec<Step>) {
         promises.check(&house, &agent);
         for _ in 0..500 {
             for name in NAMES {
-                let _ = agent.delete(name, true, "me").await;
+                agent.delete(name, true, "me").await.ok();
             }
             if agent.list().is_empty() {
                 break;

@@ -48,8 +48,7 @@ fn live(house: &mut House, crash_at: Option<usize>) -> Vec<String> {
     assert_eq!(outcome.is_ok(), crash_at.is_none(), "{outcome:?}");
     drop(runtime);
     house.crash = None;
-    let steps = steps.lock().unwrap().clone();
-    steps
+    std::mem::take(&mut *steps.lock().unwrap())
 }
 
 #[test]

@@ -135,11 +135,14 @@ impl Qmp {
     }
 }
 
+/// Who waits for an answer.
+type Answer = oneshot::Sender<Result<Value, QmpError>>;
+
 /// What owns the connection.
 struct Task {
     lines: Lines,
     events: broadcast::Sender<Event>,
-    waiting: HashMap<u64, (&'static str, oneshot::Sender<Result<Value, QmpError>>)>,
+    waiting: HashMap<u64, (&'static str, Answer)>,
     next: u64,
 }
 
