@@ -35,9 +35,7 @@ async fn a_killed_agent_finds_a_vm_a_microvm_and_three_containers_with_the_same_
     client.run(guest_of("vm-1", InstanceType::Vm, "")).await;
     client.run(guest_of("micro-1", InstanceType::Microvm, "")).await;
     client.run(container("tty", "echo before-the-crash; exec sh")).await;
-    client
-        .run(annotated(container("plain", "echo tick; exec sleep 1000"), &[("tty", "false")]))
-        .await;
+    client.run(annotated(container("plain", "echo tick; exec sleep 1000"), &[("tty", "false")])).await;
     client.run(container("later", "read line; exit 7")).await;
     for guest in ["vm-1", "micro-1"] {
         client.console(guest).await.shows("neuro-guest ready", BOOT).await;

@@ -26,7 +26,8 @@ async fn memory_disk_processes_and_disk_speed_end_where_they_were_said_to() {
     console.shows("said 1", SOON).await;
 
     // A shell that cannot fork ends; the one around it stays.
-    let forks = "sh -c 'i=0; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done; echo all-of-them'; read line";
+    let forks =
+        "sh -c 'i=0; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done; echo all-of-them'; read line";
     client.run(annotated(container("forks", forks), &[("pids-limit", "16")])).await;
     let mut console = client.console("forks").await;
     console.shows("can't fork", SOON).await;
