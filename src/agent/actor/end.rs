@@ -94,6 +94,11 @@ impl Actor {
             (false, false) => next.failures.saturating_add(1),
         };
         next.reason = describe(&exit);
+        if next.state == State::Failed
+            && let Some(line) = self.face.hub.last_line()
+        {
+            next.reason = format!("{}; its last line: {line}", next.reason);
+        }
         (next.ended_ms, next.ready) = (exit.at_ms, false);
         next.ip.clear();
         next.exit = Some(exit);
@@ -115,8 +120,8 @@ impl Actor {
 
     /// A run ended and nobody had asked for it.
     pub(super) async fn ended_unasked(&mut self, exit: Exit) {
-        info!(id = %self.id(), how = %describe(&exit), "ended");
         self.note_end(exit).await;
+        info!(id = %self.id(), how = self.record.reason, "ended");
         self.plan_restart();
     }
 

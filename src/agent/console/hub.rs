@@ -13,12 +13,15 @@ use super::log::Log;
 use super::pump::{Pump, Source};
 use super::ready::ReadyLine;
 use super::ring::Ring;
+use super::words::last_line;
 use crate::agent::driver::ConsoleInput;
 use crate::agent::error::AgentError;
 use crate::agent::settings::LimitSettings;
 
 /// Most bytes of one [`Output::Data`].
 const LONGEST_PIECE: usize = 64 << 10;
+/// Where the last line is looked for.
+const LAST_BYTES: u64 = 4 << 10;
 /// Keys and resizes that wait for the console.
 const INPUTS: usize = 64;
 
@@ -38,6 +41,8 @@ pub(super) struct Progress {
 #[derive(Debug)]
 struct State {
     ring: Ring,
+    /// Number of the run's first byte.
+    began: u64,
     input: Option<mpsc::Sender<ConsoleInput>>,
     pump: Option<JoinHandle<()>>,
     /// Number of the byte after the run's last one, once that was said.
@@ -92,7 +97,13 @@ impl Hub {
     pub fn new(folder: PathBuf, limits: &LimitSettings) -> Self {
         let most = usize::try_from(limits.scrollback_bytes).unwrap_or(1 << 20).clamp(4 << 10, 64 << 20);
         Self {
-            state: Mutex::new(State { ring: Ring::new(most), input: None, pump: None, over: Arc::default() }),
+            state: Mutex::new(State {
+                ring: Ring::new(most),
+                began: 0,
+                input: None,
+                pump: None,
+                over: Arc::default(),
+            }),
             progress: watch::Sender::new(Progress { end: 0, run: 0, ready: 0, finishing: false }),
             folder,
             log_bytes: limits.console_log_bytes,
@@ -123,10 +134,13 @@ impl Hub {
                 if state.ring.end() == 0 {
                     state.ring.push(&tail);
                 }
+                state.began = state.ring.end().saturating_sub(own as u64);
                 Some(log)
             }
             Err(error) => {
                 tracing::warn!(folder = %self.folder.display(), %error, "console goes without its log");
+                let mut state = self.state();
+                state.began = state.ring.end();
                 None
             }
         };
@@ -164,6 +178,14 @@ impl Hub {
             state.over.get_or_init(|| state.ring.end());
         }
         self.progress.send_modify(|progress| progress.run = 0);
+    }
+
+    /// The last line that the run showed.
+    #[must_use]
+    pub fn last_line(&self) -> Option<String> {
+        let state = self.state();
+        let from = state.began.max(state.ring.end().saturating_sub(LAST_BYTES)).max(state.ring.first());
+        last_line(&state.ring.copy(from, usize::MAX))
     }
 
     /// A new reader; `None` when nothing runs.

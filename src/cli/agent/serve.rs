@@ -4,10 +4,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,6 +22,7 @@ use crate::agent::cluster::{Pace, Reports};
 use crate::agent::image::store::ImageStore;
 use crate::agent::node::House;
 use crate::agent::settings::AgentSettings;
+use crate::agent::store::Crash;
 use crate::agent::{Agent, AgentOptions};
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
 use crate::cli::output::say;
@@ -74,6 +77,9 @@ pub(super) struct ServeArgs {
     /// Drivers with nothing behind them, for tests.
     #[arg(long, hide = true)]
     fake: bool,
+    /// Kills itself at this step of the journal, counted from the first: for tests.
+    #[arg(long, value_name = "N", hide = true)]
+    crash_at_step: Option<u64>,
     #[command(flatten)]
     logs: SettingFlags<LogFlags>,
 }
@@ -164,8 +170,20 @@ async fn open(args: &ServeArgs, settings: &AgentSettings) -> Result<Agent, Failu
     let images = Arc::new(ImageStore::open(&data).or_exit(Exit::Failed)?);
     let parts = Parts { settings, data: &data, mark: &node.mark, images: images.clone(), fake: args.fake };
     let drivers = drivers::all(&parts).or_exit(Exit::Failed)?;
-    let options = AgentOptions::new(settings.clone(), data, drivers, images);
+    let mut options = AgentOptions::new(settings.clone(), data, drivers, images);
+    options.crash = args.crash_at_step.map(crash_at);
     Agent::open(options).await.or_exit(Exit::Failed)
+}
+
+/// Ends this process at a step of the journal, with nothing tidied.
+fn crash_at(step: u64) -> Crash {
+    let steps = AtomicU64::new(0);
+    Arc::new(move |name| {
+        if steps.fetch_add(1, Ordering::Relaxed).saturating_add(1) == step {
+            warn!(step, name, "killed here, as asked");
+            kill_process(getpid(), Signal::KILL).ok();
+        }
+    })
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
