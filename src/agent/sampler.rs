@@ -25,7 +25,7 @@ pub struct Stats {
     pub cpu_percent: f64,
     /// Unix ms of the measurement.
     pub collected_ms: i64,
-    /// The cards that it holds.
+    /// The cards that it holds and that can tell what they do.
     pub gpus: Vec<GpuFigures>,
 }
 
@@ -47,6 +47,7 @@ struct Sample {
     run: i64,
     at: Instant,
     usage: Usage,
+    gpus: Vec<GpuFigures>,
     collected_ms: i64,
 }
 
@@ -82,9 +83,9 @@ impl Samples {
     }
 
     /// A measurement. `started_ms` is when the run began, having used nothing.
-    pub(super) fn add(&self, run: i64, usage: Usage, cores: u32) -> Stats {
+    pub(super) fn add(&self, run: i64, usage: Usage, gpus: Vec<GpuFigures>, cores: u32) -> Stats {
         let mut kept = self.kept();
-        let sample = Sample { run, at: Instant::now(), usage, collected_ms: now_ms() };
+        let sample = Sample { run, at: Instant::now(), usage, gpus, collected_ms: now_ms() };
         let before = kept.newer.take().filter(|newer| newer.run == run);
         match before {
             Some(newer) if sample.at - newer.at >= APART => kept.older = Some(newer),
@@ -109,7 +110,12 @@ fn stats(older: Option<&Sample>, newer: &Sample, cores: u32) -> Stats {
         None => (newer.usage.cpu_time_ns, (newer.collected_ms - newer.run).max(1) as f64 * 1e6),
     };
     let cpu_percent = 100.0 * used_ns as f64 / over_ns / f64::from(cores.max(1));
-    Stats { usage: newer.usage.clone(), cpu_percent, collected_ms: newer.collected_ms, gpus: Vec::new() }
+    Stats {
+        usage: newer.usage.clone(),
+        cpu_percent,
+        collected_ms: newer.collected_ms,
+        gpus: newer.gpus.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -125,10 +131,12 @@ mod tests {
         let samples = Samples::default();
         let run = now_ms() - 10_000;
         assert!(samples.fresh(run, 2).is_none());
-        let first = samples.add(run, used(5_000_000_000), 2);
+        let first = samples.add(run, used(5_000_000_000), Vec::new(), 2);
         assert!((24.0..26.0).contains(&first.cpu_percent), "{}", first.cpu_percent);
         std::thread::sleep(Duration::from_millis(300));
-        let second = samples.add(run, used(5_300_000_000), 2);
+        let card = GpuFigures { device: "nvidia.com/gpu=0".to_owned(), ..GpuFigures::default() };
+        let second = samples.add(run, used(5_300_000_000), vec![card.clone()], 2);
+        assert_eq!((first.gpus.len(), second.gpus.as_slice()), (0, [card].as_slice()));
         assert!((25.0..51.0).contains(&second.cpu_percent), "{}", second.cpu_percent);
         assert_eq!(samples.fresh(run, 2), Some(second));
         assert!(samples.fresh(run + 1, 2).is_none(), "of another run");
