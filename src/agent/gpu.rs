@@ -1,7 +1,11 @@
 //! CDI devices: who holds those that one instance has for itself alone. One card may have several names (its number, its
 //! UUID, `all`), so it is the device nodes behind a name that are held.
 
+mod figures;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use figures::figures;
 
 use super::error::AgentError;
 use super::id::InstanceId;

@@ -23,7 +23,7 @@ pub struct Stats {
     pub cpu_percent: f64,
     /// Unix ms of the measurement.
     pub collected_ms: i64,
-    /// The cards that it holds.
+    /// The cards that it holds and that can tell what they do.
     pub gpus: Vec<GpuFigures>,
 }
 
@@ -45,6 +45,7 @@ struct Sample {
     run: i64,
     at: Instant,
     usage: Usage,
+    gpus: Vec<GpuFigures>,
     collected_ms: i64,
 }
 
@@ -78,9 +79,9 @@ impl Samples {
     }
 
     /// A measurement. `started_ms` is when the run began, having used nothing.
-    pub(super) fn add(&self, run: i64, usage: Usage, cores: u32) -> Stats {
+    pub(super) fn add(&self, run: i64, usage: Usage, gpus: Vec<GpuFigures>, cores: u32) -> Stats {
         let mut kept = self.kept();
-        let sample = Sample { run, at: Instant::now(), usage, collected_ms: now_ms() };
+        let sample = Sample { run, at: Instant::now(), usage, gpus, collected_ms: now_ms() };
         let of_this_run = |sample: &Sample| sample.run == run;
         let newer = kept.newer.take().filter(of_this_run);
         kept.older = kept.older.take().filter(of_this_run);
@@ -113,7 +114,12 @@ fn stats(older: Option<&Sample>, newer: &Sample, cores: u32) -> Stats {
         None => (newer.usage.cpu_time_ns, (newer.collected_ms - newer.run).max(1) as f64 * 1e6),
     };
     let cpu_percent = 100.0 * used_ns as f64 / over_ns / f64::from(cores.max(1));
-    Stats { usage: newer.usage.clone(), cpu_percent, collected_ms: newer.collected_ms, gpus: Vec::new() }
+    Stats {
+        usage: newer.usage.clone(),
+        cpu_percent,
+        collected_ms: newer.collected_ms,
+        gpus: newer.gpus.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -128,12 +134,14 @@ mod tests {
     fn load_is_between_two_measurements_and_since_the_start_before_there_are_two() {
         let samples = Samples::default();
         let run = now_ms() - 10_000;
-        let first = samples.add(run, used(5_000_000_000), 2);
+        let first = samples.add(run, used(5_000_000_000), Vec::new(), 2);
         assert!((24.0..26.0).contains(&first.cpu_percent), "{}", first.cpu_percent);
         std::thread::sleep(Duration::from_millis(300));
-        let second = samples.add(run, used(5_300_000_000), 2);
+        let card = GpuFigures { device: "nvidia.com/gpu=0".to_owned(), ..GpuFigures::default() };
+        let second = samples.add(run, used(5_300_000_000), vec![card.clone()], 2);
+        assert_eq!((first.gpus.len(), second.gpus.as_slice()), (0, [card].as_slice()));
         assert!((25.0..51.0).contains(&second.cpu_percent), "{}", second.cpu_percent);
-        let another = samples.add(now_ms() - 1000, used(1_000_000_000), 2);
+        let another = samples.add(now_ms() - 1000, used(1_000_000_000), Vec::new(), 2);
         assert!((45.0..51.0).contains(&another.cpu_percent), "another run: {}", another.cpu_percent);
         assert!(!samples.wanted());
         samples.ask();
@@ -148,7 +156,7 @@ mod tests {
         let mut last = Stats::default();
         while begun.elapsed() < Duration::from_millis(1600) {
             let busy = begun.elapsed().min(busy_until);
-            last = samples.add(run, used(u64::try_from(busy.as_nanos()).unwrap()), 1);
+            last = samples.add(run, used(u64::try_from(busy.as_nanos()).unwrap()), Vec::new(), 1);
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(last.cpu_percent < 1.0, "{} % of a second in which nothing was done", last.cpu_percent);

@@ -20,6 +20,8 @@ use crate::proto::hypervisor::v1;
 
 /// Attempts to reach an actor that is just ending, because its instance was deleted and made anew.
 const ATTEMPTS: usize = 16;
+/// For an actor that ends to answer those that it still heard.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Longest time that a stop may give, in seconds.
 const LONGEST_STOP_S: i32 = 24 * 3600;
 
@@ -244,7 +246,7 @@ impl Agent {
             let caller = caller.to_owned();
             let message = Message { order, caller, asked: Instant::now(), reply };
             if entry.inbox.send(message).await.is_ok()
-                && let Ok(outcome) = answer.await
+                && let Some(outcome) = answered(&entry, answer).await
             {
                 return outcome;
             }
@@ -264,4 +266,17 @@ impl Agent {
 
 fn starts_nothing() -> AgentError {
     AgentError::Unavailable("the node is draining: it starts nothing".to_owned())
+}
+
+/// Waits for an answer; `None` when the actor has ended without one. A message that comes in the moment in which its box is
+/// closed is read by nobody, and would keep the box alive as long as its sender waits.
+async fn answered(
+    entry: &Entry,
+    mut answer: oneshot::Receiver<Result<Record, AgentError>>,
+) -> Option<Result<Record, AgentError>> {
+    tokio::select! {
+        biased;
+        outcome = &mut answer => outcome.ok(),
+        () = entry.inbox.closed() => tokio::time::timeout(LAST_ANSWERS, answer).await.ok()?.ok(),
+    }
 }

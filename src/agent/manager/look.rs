@@ -12,6 +12,7 @@ use crate::agent::console::{Source, not_running};
 use crate::agent::driver::Ability;
 use crate::agent::error::AgentError;
 use crate::agent::face::Face;
+use crate::agent::gpu;
 use crate::agent::id::InstanceId;
 use crate::agent::node::Node;
 use crate::agent::record::Record;
@@ -123,6 +124,7 @@ impl Agent {
 
 /// Asks the driver of a run.
 pub(super) async fn measure(face: &Face, run: &Source, patience: Duration) -> Result<Stats, AgentError> {
-    let usage = guarded("usage", patience, run.driver.usage(&run.ground, &run.handle)).await?;
-    Ok(face.samples.add(run.run, usage, face.spec.cpu_cores))
+    let used = guarded("usage", patience, run.driver.usage(&run.ground, &run.handle));
+    let (usage, gpus) = tokio::join!(used, gpu::figures(&run.ground.devices, patience));
+    Ok(face.samples.add(run.run, usage?, gpus, face.spec.cpu_cores))
 }
