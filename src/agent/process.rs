@@ -60,10 +60,11 @@ impl Stat {
         })
     }
 
-    /// Neither ended nor waiting to be fetched.
+    /// Neither ended nor waiting to be fetched. The state is that of the first thread alone: while others go on, they hold
+    /// what the process holds, a disk's lock or a network device.
     #[must_use]
     pub fn runs(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X')
+        !matches!(self.state, 'Z' | 'X') || self.threads > 1
     }
 }
 
@@ -188,6 +189,19 @@ mod tests {
         assert!(!process.runs(), "ended, though nobody fetched it");
         child.wait().await.unwrap();
         process.gone().await.unwrap();
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_goes_on_in_the_others() {
+        let stat = |state: char, threads: u32| Stat {
+            state,
+            start_ticks: 1,
+            cpu_time_ns: 0,
+            threads,
+            resident_bytes: 0,
+        };
+        assert!(stat('S', 1).runs() && stat('Z', 2).runs());
+        assert!(!stat('Z', 1).runs() && !stat('Z', 0).runs() && !stat('X', 0).runs());
     }
 
     #[test]

@@ -47,6 +47,16 @@ pub(super) async fn dress(
     handle.link().change(change.build()).execute().await.map_err(|error| format!("alias and up: {error}"))
 }
 
+/// Takes IPv6 from a device of the host before it is up: no packet of its own that nobody asked for, and no address by which
+/// the other end could reach what listens on all of them. A kernel without IPv6 has none to take.
+pub(super) fn ipv4_only(name: &str) -> Result<(), String> {
+    let switch = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+    match std::fs::write(&switch, "1") {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{switch}: {error}")),
+        _ => Ok(()),
+    }
+}
+
 /// Takes it away; one that is gone is no error.
 pub(super) async fn remove(handle: &Handle, name: &str) -> Result<(), String> {
     let Some(index) = index(handle, name).await? else { return Ok(()) };

@@ -1,5 +1,6 @@
 //! Cables: a network device of the host whose other end is in an instance. There is no bridge, no route and no address
-//! translation: a cable reaches the host and nothing further, and its counters are the instance's to the byte.
+//! translation: a cable reaches the host and nothing further, and its counters are the instance's to the byte. It is IPv4's
+//! alone: the host's end has no IPv6.
 
 mod lease;
 mod link;
@@ -57,6 +58,7 @@ impl Cable {
         let handle = link::open().map_err(failed)?;
         link::remove(&handle, &self.device).await.map_err(failed)?;
         link::pair(&handle, &self.device, pid.unsigned_abs()).await.map_err(failed)?;
+        link::ipv4_only(&self.device).map_err(failed)?;
         link::dress(&handle, &self.device, Some(&self.alias), self.host, self.prefix)
             .await
             .map_err(failed)?;
@@ -70,6 +72,7 @@ impl Cable {
     pub async fn dress(&self) -> Result<(), AgentError> {
         let failed = |error: String| AgentError::internal(format!("network device {:?}", self.device), error);
         let handle = link::open().map_err(failed)?;
+        link::ipv4_only(&self.device).map_err(failed)?;
         link::dress(&handle, &self.device, Some(&self.alias), self.host, self.prefix).await.map_err(failed)
     }
 }

@@ -5,19 +5,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{BOOT, Screen, boot, driver, enabled, ground, spec};
+use super::yard::{Yard, driver, ground};
+use super::{BOOT, Screen, boot, guest, process, spec};
+use crate::agent::driver::qemu::qmp::Qmp;
 use crate::agent::driver::{Driver as _, Ground, Handle, Observed};
-use crate::agent::process::Process;
 use crate::agent::spec::Kind;
 
 const FOLDER: &str = "NEURO_TEST_LIFE";
+const KIND: &str = "kind";
+const LAST_WORDS: &str = "last-words";
 const HANDLE: &str = "handle.json";
 
-/// A VM when the folder is called so.
 fn the_ground(data: &Path) -> (Kind, Ground) {
-    let arguments = std::fs::read_to_string(data.join("arguments")).unwrap();
-    let kind = if data.join("vm").exists() { Kind::Vm } else { Kind::MicroVm };
-    (kind, ground(data, "adopted", spec(kind, &arguments)))
+    let vm = std::fs::read_to_string(data.join(KIND)).unwrap() == Kind::Vm.name();
+    let kind = if vm { Kind::Vm } else { Kind::MicroVm };
+    (kind, ground(data, "adopted", spec(kind, "")))
 }
 
 /// Not a test by itself: the agent's life that others kill.
@@ -29,53 +31,62 @@ async fn a_life_that_is_killed() {
     let driver = driver(kind, data);
     let (handle, mut screen) = boot(&driver, &ground).await;
     screen.run("echo $((11*11))", "121").await;
+    let last_words = std::fs::read_to_string(data.join(LAST_WORDS)).unwrap();
+    screen.run(&format!("{last_words} echo $((13*13))"), "169").await;
     let bytes = serde_json::to_vec(&handle).unwrap();
     std::fs::write(data.join("draft"), bytes).unwrap();
     std::fs::rename(data.join("draft"), data.join(HANDLE)).unwrap();
     // Watched over, as an agent does.
     driver.ended(&ground, &handle).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    std::future::pending::<()>().await;
 }
 
-/// Starts it, and returns when its machine is ready.
-fn live(data: &Path) -> (Child, Handle) {
+/// A process that does not outlive its test.
+struct Life(Child);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        // Either fails only when it has ended.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// An agent's life that starts a machine, types `last_words` into it, and is killed.
+fn life(data: &Path, kind: Kind, last_words: &str) -> Handle {
+    guest();
+    std::fs::write(data.join(KIND), kind.name()).unwrap();
+    std::fs::write(data.join(LAST_WORDS), last_words).unwrap();
     let name = concat!(module_path!(), "::a_life_that_is_killed");
     let name = name.split_once("::").expect("a path in a crate").1;
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name])
-        .env(FOLDER, data)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name]).env(FOLDER, data).stdout(Stdio::null());
+    let mut life = Life(command.spawn().unwrap());
     let limit = Instant::now() + BOOT + BOOT;
     loop {
         if let Ok(bytes) = std::fs::read(data.join(HANDLE)) {
-            return (child, serde_json::from_slice(&bytes).unwrap());
+            return serde_json::from_slice(&bytes).unwrap();
         }
-        assert!(child.try_wait().unwrap().is_none() && Instant::now() < limit, "no machine came up");
+        assert!(life.0.try_wait().unwrap().is_none() && Instant::now() < limit, "no machine came up");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
+/// `query-status`, asked through the monitor that no agent of these tests uses.
+async fn status(ground: &Ground) -> String {
+    let monitor = Qmp::connect(&ground.sockets.join("rescue.sock"), BOOT).await.unwrap();
+    let answer = monitor.execute("query-status", serde_json::Value::Null).await.unwrap();
+    answer["status"].as_str().unwrap().to_owned()
+}
+
 async fn adopted(kind: Kind) {
-    if !enabled() {
-        return;
-    }
-    super::guest();
-    let data = tempfile::tempdir().unwrap();
-    std::fs::write(data.path().join("arguments"), "").unwrap();
-    if kind == Kind::Vm {
-        std::fs::write(data.path().join("vm"), "").unwrap();
-    }
-    let (mut child, handle) = live(data.path());
-    let process: Process = serde_json::from_value(handle.body["process"].clone()).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(process.runs(), "it goes on");
+    let Some(yard) = Yard::open() else { return };
+    let handle = life(yard.data(), kind, "");
+    assert!(process(&handle).runs(), "it goes on");
 
     let started = Instant::now();
-    let (_, ground) = the_ground(data.path());
-    let driver = driver(kind, data.path());
+    let (_, ground) = the_ground(yard.data());
+    let driver = yard.driver(kind);
     let (found, observed) = driver.recover(&ground, Some(&handle)).await.unwrap().expect("a run");
     let took = started.elapsed();
     println!("{}: found again after {took:?}", kind.name());
@@ -91,56 +102,37 @@ async fn adopted(kind: Kind) {
 
     // The record may have been lost: its name is enough.
     let (by_name, _) = driver.recover(&ground, None).await.unwrap().expect("the same run");
-    assert_eq!(by_name.body["process"], handle.body["process"]);
+    assert_eq!(process(&by_name), process(&handle));
 
-    // Known, it is nobody's orphan; unknown, it is one and goes.
-    let known = BTreeSet::from([ground.id.clone()]);
-    assert_eq!(driver.orphans(&known).await.unwrap(), []);
-    let orphans = driver.orphans(&BTreeSet::new()).await.unwrap();
-    let mine: Vec<_> = orphans.iter().filter(|orphan| orphan.name.ends_with("-adopted")).collect();
-    assert_eq!(mine.len(), 1, "{orphans:?}");
-    driver.sweep(mine[0]).await.unwrap();
-    assert!(!process.runs());
+    // How it ends is known, though this agent is not its parent.
+    driver.ask_to_stop(&ground, &handle).await.unwrap();
     let exit = driver.ended(&ground, &handle).await.unwrap();
-    assert_eq!((exit.code, exit.unseen), (255, true), "nobody saw how");
+    assert_eq!((exit.code, exit.signal, exit.unseen), (0, None, false));
     driver.settle(&ground, &handle).await.unwrap();
+    driver.destroy(&ground).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_microvm_outlives_its_agent_and_is_found_again_with_its_console() {
+async fn a_microvm_outlives_its_agent_and_is_found_again_with_its_console_and_its_end() {
     adopted(Kind::MicroVm).await;
 }
 
 #[tokio::test]
-async fn a_vm_outlives_its_agent_and_is_found_again_with_its_console() {
+async fn a_vm_outlives_its_agent_and_is_found_again_with_its_console_and_its_end() {
     adopted(Kind::Vm).await;
 }
 
-#[tokio::test]
-async fn a_guest_that_switched_itself_off_while_nobody_looked_ended_well() {
-    if !enabled() {
-        return;
-    }
-    super::guest();
-    let data = tempfile::tempdir().unwrap();
-    std::fs::write(data.path().join("arguments"), "poweroff_s=15").unwrap();
-    let (mut child, handle) = live(data.path());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let (kind, ground) = the_ground(data.path());
-    // Nobody looks.
+async fn switched_off(kind: Kind) {
+    let Some(yard) = Yard::open() else { return };
+    let handle = life(yard.data(), kind, "(sleep 3; poweroff -f) &");
+    let (_, ground) = the_ground(yard.data());
+    assert_eq!(status(&ground).await, "running", "its agent ended first");
     let limit = Instant::now() + BOOT;
-    let ended = |log: &str| log.contains("Power down") || log.contains("power down");
-    while !std::fs::read_to_string(ground.folder.join("console.log")).is_ok_and(|log| ended(&log)) {
-        if Instant::now() > limit {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        if probe_status(&ground).await {
-            break;
-        }
+    while status(&ground).await != "shutdown" {
+        assert!(Instant::now() < limit, "it goes on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let driver = driver(kind, data.path());
+    let driver = yard.driver(kind);
     let (_, observed) = driver.recover(&ground, Some(&handle)).await.unwrap().expect("a run");
     let Observed::Ended(exit) = observed else { panic!("{observed:?}") };
     assert_eq!((exit.code, exit.unseen), (0, false));
@@ -149,12 +141,33 @@ async fn a_guest_that_switched_itself_off_while_nobody_looked_ended_well() {
     assert!(driver.recover(&ground, None).await.unwrap().is_none());
 }
 
-/// Has it ended, asked through the other monitor, which no agent of this test uses.
-async fn probe_status(ground: &Ground) -> bool {
-    let socket = ground.sockets.join("rescue.sock");
-    let Ok(monitor) = super::super::qmp::Qmp::connect(&socket, Duration::from_secs(1)).await else {
-        return false;
-    };
-    let answer = monitor.execute("query-status", serde_json::Value::Null).await.unwrap_or_default();
-    answer["status"] == "shutdown"
+#[tokio::test]
+async fn a_microvm_that_switched_itself_off_while_nobody_looked_ended_well() {
+    switched_off(Kind::MicroVm).await;
+}
+
+#[tokio::test]
+async fn a_vm_that_switched_itself_off_while_nobody_looked_ended_well() {
+    switched_off(Kind::Vm).await;
+}
+
+#[tokio::test]
+async fn a_machine_of_no_known_instance_is_an_orphan_and_is_swept_by_its_own_kind_alone() {
+    let Some(yard) = Yard::open() else { return };
+    let (vms, microvms) = (yard.driver(Kind::Vm), yard.driver(Kind::MicroVm));
+    let ground = yard.ground("lost", spec(Kind::MicroVm, ""));
+    microvms.prepare(&ground).await.unwrap();
+    let handle = microvms.start(&ground).await.unwrap();
+    let known = BTreeSet::from([ground.id.clone()]);
+    assert_eq!(microvms.orphans(&known).await.unwrap(), []);
+    assert_eq!(vms.orphans(&BTreeSet::new()).await.unwrap(), []);
+    let orphans = microvms.orphans(&BTreeSet::new()).await.unwrap();
+    assert!(orphans.len() == 1 && orphans[0].name.ends_with("-lost"), "{orphans:?}");
+    // An agent that did not start it.
+    let another = yard.driver(Kind::MicroVm);
+    another.recover(&ground, Some(&handle)).await.unwrap().expect("a run");
+    another.sweep(&orphans[0]).await.unwrap();
+    assert!(!process(&handle).runs());
+    let exit = another.ended(&ground, &handle).await.unwrap();
+    assert_eq!((exit.code, exit.unseen), (255, true), "nobody saw how");
 }

@@ -1,17 +1,11 @@
-//! The command line of a machine, and what a request can make of it: nothing.
+//! The command line of a machine.
 
 use std::path::PathBuf;
 
-use proptest::prelude::*;
-
-use super::spec;
-use crate::agent::driver::qemu::check::check;
 use crate::agent::driver::qemu::plan::{Accelerator, DiskPlan, Link, Plan, Sockets, mac};
-use crate::agent::options::Network;
-use crate::agent::settings::QemuSettings;
-use crate::agent::spec::{Disk, Kind, Limits, Mount};
+use crate::agent::spec::{Kind, Limits};
 
-fn plan(kind: Kind) -> Plan {
+pub(super) fn plan(kind: Kind) -> Plan {
     Plan {
         kind,
         name: "neuro-0badcafe-a".to_owned(),
@@ -31,7 +25,7 @@ fn plan(kind: Kind) -> Plan {
     }
 }
 
-fn words(plan: &Plan) -> Vec<String> {
+pub(super) fn words(plan: &Plan) -> Vec<String> {
     plan.arguments().into_iter().map(|word| word.into_string().unwrap()).collect()
 }
 
@@ -127,94 +121,4 @@ fn a_microvm_under_emulation_is_told_its_clock_and_one_on_a_processor_is_not() {
 fn addresses_of_devices_are_local_and_stay() {
     let id = "a".parse().unwrap();
     assert!(mac(&id).starts_with("52:54:00:") && mac(&id).len() == 17 && mac(&id) == mac(&id));
-}
-
-proptest! {
-    /// The number of words and every option's name are the same, whatever a request says.
-    #[test]
-    fn what_a_request_names_never_becomes_an_option(text in "[ -~]{0,40}", path in "[a-z,=:\"{} ]{1,30}") {
-        let mut hostile = plan(Kind::Vm);
-        let mut tame = plan(Kind::Vm);
-        for (plan, text, path) in [(&mut hostile, text.as_str(), path.as_str()), (&mut tame, "x", "x")] {
-            plan.kernel = Some(PathBuf::from(format!("/d/{path}")));
-            plan.kernel_args = text.to_owned();
-            plan.sockets = Sockets::in_folder(&PathBuf::from(format!("/d/{path}")));
-            plan.disks = vec![DiskPlan {
-                overlay: format!("/d/{path}").into(),
-                base: Some((format!("/d/{path}").into(), "raw".to_owned())),
-                serial: text.to_owned(),
-            }];
-        }
-        let (hostile, tame) = (words(&hostile), words(&tame));
-        prop_assert_eq!(hostile.len(), tame.len());
-        for (number, (one, other)) in hostile.iter().zip(&tame).enumerate() {
-            prop_assert_eq!(one.starts_with('-'), other.starts_with('-'), "word {}", number);
-            if other.starts_with('-') {
-                prop_assert_eq!(one, other);
-            } else if other.starts_with('{') {
-                let [one, other]: [serde_json::Value; 2] =
-                    [one, other].map(|word| serde_json::from_str(word).unwrap());
-                let keys = |value: &serde_json::Value| {
-                    value.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
-                };
-                prop_assert_eq!(keys(&one), keys(&other));
-                prop_assert_eq!(&one["driver"], &other["driver"]);
-            } else if other.starts_with("socket,") {
-                // Doubled commas are none: what is left are as many options as were meant.
-                prop_assert_eq!(one.replace(",,", "").matches(',').count(), other.matches(',').count());
-            }
-        }
-    }
-}
-
-#[test]
-fn what_a_machine_cannot_do_is_refused_by_name() {
-    let settings = QemuSettings::default();
-    let refused = |kind: Kind, change: &dyn Fn(&mut crate::agent::spec::Spec)| {
-        let mut wished = spec(kind, "");
-        change(&mut wished);
-        check(kind, &settings, &wished).map_err(|error| error.to_string())
-    };
-    assert_eq!(refused(Kind::Vm, &|_| {}), Ok(()));
-    let disk = |name: &str, size_bytes, boot| Disk { name: name.to_owned(), size_bytes, boot };
-    type Change = Box<dyn Fn(&mut crate::agent::spec::Spec)>;
-    let cases: [(Kind, &str, Change); 13] = [
-        (Kind::MicroVm, "spec.kernel is empty", Box::new(|spec| spec.kernel = None)),
-        (Kind::Vm, "spec.image is empty", Box::new(|spec| spec.kernel = None)),
-        (Kind::Vm, "spec.kernel_args", Box::new(|spec| spec.kernel_args = "a\nb".to_owned())),
-        (Kind::Vm, "spec.kernel_args", Box::new(|spec| spec.kernel_args = "x".repeat(4000))),
-        (Kind::Vm, "spec.cpu_cores is 300", Box::new(|spec| spec.cpu_cores = 300)),
-        (Kind::Vm, "no image under it", Box::new(move |spec| spec.disks = vec![disk("a", 0, true)])),
-        (
-            Kind::Vm,
-            "a name twice",
-            Box::new(move |spec| spec.disks = vec![disk("a", 1, true), disk("a", 1, false)]),
-        ),
-        (
-            Kind::Vm,
-            "more than one boot",
-            Box::new(move |spec| spec.disks = vec![disk("a", 1, true), disk("b", 1, true)]),
-        ),
-        (
-            Kind::MicroVm,
-            "at most 5",
-            Box::new(move |spec| {
-                spec.disks = (0..6).map(|n| disk(&n.to_string(), 1, false)).collect();
-            }),
-        ),
-        (Kind::Vm, "spec.command is for containers", Box::new(|spec| spec.command = vec!["x".to_owned()])),
-        (
-            Kind::Vm,
-            "spec.volume_mounts",
-            Box::new(|spec| {
-                spec.mounts = vec![Mount { volume: "v".to_owned(), path: "/v".to_owned(), read_only: true }];
-            }),
-        ),
-        (Kind::Vm, "spec.limits", Box::new(|spec| spec.limits.cpu_quota_us = 5)),
-        (Kind::Vm, "hypervisor.io/network", Box::new(|spec| spec.options.network = Some(Network::Host))),
-    ];
-    for (kind, expected, change) in cases {
-        let error = refused(kind, &*change).unwrap_err();
-        assert!(error.contains(expected), "{error}; expected {expected}");
-    }
 }

@@ -2,40 +2,35 @@
 //! What is only looked at needs none of that.
 
 mod adoption;
+mod broken;
 mod command_line;
 mod endings;
 mod firmware;
+mod injection;
 mod network;
+mod refusals;
 mod whole_life;
+mod yard;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{QemuDriver, QemuOptions};
+use super::qcow2::Head;
+use super::{Body, QemuDriver};
 use crate::agent::driver::{Console, ConsoleInput, Driver as _, Ground, Handle};
 use crate::agent::error::AgentError;
 use crate::agent::image::{FileImage, Images, RootImage};
 use crate::agent::options::{Network, Options};
-use crate::agent::settings::AgentSettings;
+use crate::agent::process::Process;
 use crate::agent::spec::{Kind, Limits, Spec};
 
 /// How long a guest has until it is ready: this machine emulates it, and others run beside it.
 const BOOT: Duration = Duration::from_secs(300);
 const READY: &str = "neuro-guest ready";
-const MARK: &str = "0badcafe";
-
-/// May machines be started? Says so when not.
-fn enabled() -> bool {
-    let enabled = std::env::var("NEURO_TEST_AGENT").is_ok_and(|value| value == "1");
-    if !enabled {
-        println!("skipped: starts machines; NEURO_TEST_AGENT=1 runs it");
-    }
-    enabled
-}
 
 /// The folder with kernel and initrd.
 fn guest() -> &'static Path {
@@ -48,7 +43,7 @@ fn guest() -> &'static Path {
     })
 }
 
-/// A store of three files.
+/// A store: disks in a folder, kernel and initrd of the guest.
 #[derive(Debug)]
 struct Shelf(PathBuf);
 
@@ -61,29 +56,21 @@ impl Images for Shelf {
         Box::pin(async move {
             let path = if role == "disk" { self.0.join(name) } else { guest().join(name) };
             let size_bytes = path.metadata().map_err(|_| AgentError::not_found("image", name))?.len();
-            let format = if role == "disk" { "raw" } else { role };
+            let head = Head::read(&path).ok();
+            let format = match (role, head) {
+                ("disk", Some(_)) => "qcow2",
+                ("disk", None) => "raw",
+                _ => role,
+            };
             Ok(FileImage {
                 name: name.to_owned(),
                 digest: String::new(),
                 path,
                 format: format.to_owned(),
-                size_bytes,
+                size_bytes: head.map_or(size_bytes, |head| head.size_bytes),
             })
         })
     }
-}
-
-/// A driver with a data folder.
-fn driver(kind: Kind, data: &Path) -> QemuDriver {
-    let mut settings = AgentSettings::default();
-    settings.qemu.accelerator = "tcg".to_owned();
-    let options = QemuOptions {
-        settings,
-        mark: MARK.to_owned(),
-        data: data.to_owned(),
-        images: Arc::new(Shelf(data.to_owned())),
-    };
-    QemuDriver::new(kind, options)
 }
 
 /// A guest of 128 MiB without disk and network.
@@ -109,11 +96,9 @@ fn spec(kind: Kind, kernel_args: &str) -> Spec {
     }
 }
 
-/// Where an instance is made.
-fn ground(data: &Path, id: &str, spec: Spec) -> Ground {
-    let id: crate::agent::id::InstanceId = id.parse().expect("an id");
-    let (folder, sockets) = (data.join("instances").join(id.as_str()), data.join("run").join(id.short()));
-    Ground { id, spec: Arc::new(spec), folder, sockets, devices: Vec::new() }
+/// The QEMU behind a handle.
+fn process(handle: &Handle) -> Process {
+    serde_json::from_value::<Body>(handle.body.clone()).expect("a handle of QEMU").process
 }
 
 /// A console that is read like a person would.
