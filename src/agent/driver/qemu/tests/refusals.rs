@@ -16,7 +16,8 @@ fn what_a_machine_cannot_do_is_refused_by_name() {
     };
     assert_eq!(refused(Kind::Vm, &|_| {}), Ok(()));
     let disk = |name: &str, size_bytes, boot| Disk { name: name.to_owned(), size_bytes, boot };
-    let cases: [(Kind, &str, Box<dyn Fn(&mut crate::agent::spec::Spec)>); 13] = [
+    type Change = Box<dyn Fn(&mut crate::agent::spec::Spec)>;
+    let cases: [(Kind, &str, Change); 13] = [
         (Kind::MicroVm, "spec.kernel is empty", Box::new(|spec| spec.kernel = None)),
         (Kind::Vm, "spec.image is empty", Box::new(|spec| spec.kernel = None)),
         (Kind::Vm, "spec.kernel_args", Box::new(|spec| spec.kernel_args = "a\nb".to_owned())),
