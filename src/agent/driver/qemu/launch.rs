@@ -42,6 +42,9 @@ pub async fn launch(binary: &str, plan: &Plan, folder: &Path) -> Result<Live, Ag
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
     let mut child = command.spawn().map_err(|error| AgentError::internal(binary, error))?;
     let born = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Process::of);
+    if let Some(process) = born {
+        process.spare_no_more().ok();
+    }
     let greeted = greet(&mut child, &plan.sockets, born).await;
     let ended = match greeted {
         Ok(process) => {

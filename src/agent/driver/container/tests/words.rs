@@ -62,6 +62,7 @@ fn limits_become_what_the_kernel_takes() {
     assert_eq!(resources["devices"][0], json!({ "allow": false, "access": "rwm" }));
     assert_eq!(found["linux"]["cgroupsPath"], "/neuro-0badcafe/one");
     assert_eq!(found["process"]["noNewPrivileges"], true);
+    assert_eq!(found["process"]["oomScoreAdj"], 0, "who spares the agent does not spare what it runs");
     let mounts = found["mounts"].as_array().unwrap();
     let volume = mounts.last().unwrap();
     assert_eq!(volume["destination"], "/logs");
