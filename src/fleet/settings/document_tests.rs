@@ -24,7 +24,7 @@ fn paths(value: &toml::Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         toml::Value::Table(table) => {
             for (key, value) in table {
-                let key = if ["pool.labels", "pool.env", "pool.agent.annotations", "owners"].contains(&path) {
+                let key = if ["pool.labels", "pool.env", "owners"].contains(&path) {
                     "*"
                 } else {
                     key
@@ -57,7 +57,6 @@ fn the_example_file_has_every_key() {
     let mut labelled = Pool::default();
     labelled.labels.insert("a".into(), "b".into());
     labelled.env.insert("a".into(), "b".into());
-    labelled.agent.annotations.insert("a".into(), "b".into());
     let every = FleetSettings {
         omniverse: Some(Omniverse::default()),
         access: Access { key: vec![ApiKey::default()], ..Access::default() },
