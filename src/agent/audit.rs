@@ -90,7 +90,7 @@ impl Audit {
                     error!(path = %book.path.display(), %error, "audit lines were lost");
                 }
                 for (_, written) in batch {
-                    let _ = written.send(());
+                    written.send(()).ok();
                 }
             }
         };
@@ -105,7 +105,7 @@ impl Audit {
         line.push('\n');
         let (written, done) = oneshot::channel();
         if self.lines.send((line, written)).await.is_ok() {
-            let _ = done.await;
+            drop(done.await);
         }
     }
 }

@@ -116,7 +116,7 @@ impl Common {
     /// Done when the agent ends.
     pub(super) async fn ended(&self) {
         let mut ending = self.ending.subscribe();
-        let _ = ending.wait_for(|ending| *ending).await;
+        drop(ending.wait_for(|ending| *ending).await);
     }
 }
 

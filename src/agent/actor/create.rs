@@ -115,7 +115,7 @@ impl Actor {
         }
         for Message { order, reply, .. } in self.pending.drain(..) {
             if order == Order::Create {
-                let _ = reply.send(Err(error.clone()));
+                drop(reply.send(Err(error.clone())));
             }
         }
     }

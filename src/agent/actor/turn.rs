@@ -31,7 +31,7 @@ impl Actor {
             Begin::Create { caller, asked } => self.begin(&caller, asked).await,
             Begin::Recover(seen) => {
                 self.look().await;
-                let _ = seen.send(());
+                seen.send(()).ok();
                 self.resume().await
             }
         };
@@ -86,16 +86,12 @@ impl Actor {
             self.audit(&caller, order, asked, &outcome).await;
         }
         match outcome {
-            Ok(Stays::No) => {
-                let _ = reply.send(Ok(self.record.clone()));
-                Stays::No
-            }
-            Ok(Stays::Yes) => {
-                let _ = reply.send(Ok(self.record.clone()));
-                Stays::Yes
+            Ok(stays) => {
+                drop(reply.send(Ok(self.record.clone())));
+                stays
             }
             Err(error) => {
-                let _ = reply.send(Err(error));
+                drop(reply.send(Err(error)));
                 Stays::Yes
             }
         }

@@ -156,7 +156,7 @@ impl Hub {
             self.progress.send_modify(|progress| progress.finishing = true);
             if tokio::time::timeout(patience, &mut pump).await.is_err() {
                 pump.abort();
-                let _ = pump.await;
+                drop(pump.await);
             }
         }
         {

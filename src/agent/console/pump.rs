@@ -83,7 +83,7 @@ impl Pump {
                 return;
             }
             let told = self.progress.wait_for(|progress| progress.finishing);
-            let _ = tokio::time::timeout(delay, told).await;
+            drop(tokio::time::timeout(delay, told).await);
             delay = (delay * 2).min(RETRY.1);
         }
     }

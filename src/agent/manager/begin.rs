@@ -92,10 +92,10 @@ impl Agent {
         let (swept, done) = oneshot::channel();
         agent.inner.spawn(async move {
             sweep.await;
-            let _ = swept.send(());
+            swept.send(()).ok();
         });
         for looked in seen {
-            let _ = looked.await;
+            drop(looked.await);
         }
         if tokio::time::timeout(SWEEP, done).await.is_err() {
             warn!("what belongs to nobody is still being removed");
@@ -161,7 +161,7 @@ async fn measure(common: Arc<Common>) {
         stream::iter(wanted)
             .for_each_concurrent(MEASURED_AT_ONCE, |entry| async move {
                 if let Some(run) = entry.face.running() {
-                    let _ = super::look::measure(&entry.face, &run, patience).await;
+                    drop(super::look::measure(&entry.face, &run, patience).await);
                 }
             })
             .await;
