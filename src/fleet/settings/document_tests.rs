@@ -24,11 +24,7 @@ fn paths(value: &toml::Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         toml::Value::Table(table) => {
             for (key, value) in table {
-                let key = if ["pool.labels", "pool.env", "owners"].contains(&path) {
-                    "*"
-                } else {
-                    key
-                };
+                let key = if ["pool.labels", "pool.env", "owners"].contains(&path) { "*" } else { key };
                 let inner = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 paths(value, &inner, into);
             }
