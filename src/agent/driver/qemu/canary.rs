@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use super::command::SANDBOX;
 use super::plan::Accelerator;
 
 /// What the guest says.
@@ -142,30 +143,9 @@ pub async fn sing(binary: &str, accelerator: Accelerator, folder: &Path) -> Resu
         return Err("there is no /dev/kvm".to_owned());
     }
     let place = Place::make(folder).map_err(|error| error.to_string())?;
-    let mut command = Command::new(binary);
-    let (name, processor) = match accelerator {
-        Accelerator::Kvm => ("kvm", "host"),
-        Accelerator::Tcg => ("tcg", "max"),
-    };
-    command.args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "pc"]);
-    command.args([
-        "-m",
-        "16",
-        "-accel",
-        name,
-        "-cpu",
-        processor,
-        "-serial",
-        "file:song",
-        "-bios",
-        "firmware",
-    ]);
-    command.args(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
-    command.current_dir(&place.folder).process_group(0).kill_on_drop(true);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(place.complaints().map_err(|error| error.to_string())?);
+    let complaints = place.complaints().map_err(|error| error.to_string())?;
+    let mut command = perch(binary, accelerator, &place.folder);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let limit = if accelerator == Accelerator::Kvm { LIMIT } else { PATIENT };
     let until = Instant::now() + limit;
@@ -184,6 +164,20 @@ pub async fn sing(binary: &str, accelerator: Accelerator, folder: &Path) -> Resu
     // It may have ended already.
     drop(child.kill().await);
     result
+}
+
+/// The command line of a machine of firmware and a serial port.
+fn perch(binary: &str, accelerator: Accelerator, folder: &Path) -> Command {
+    let processor = match accelerator {
+        Accelerator::Kvm => "host",
+        Accelerator::Tcg => "max",
+    };
+    let mut command = Command::new(binary);
+    command.args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "pc"]);
+    command.args(["-m", "16", "-accel", accelerator.name(), "-cpu", processor]);
+    command.args(["-serial", "file:song", "-bios", "firmware", "-sandbox", SANDBOX]);
+    command.current_dir(folder).process_group(0).kill_on_drop(true);
+    command
 }
 
 async fn words(binary: &str, arguments: &[&str]) -> Result<String, String> {
