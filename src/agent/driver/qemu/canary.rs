@@ -1,8 +1,9 @@
 //! Which accelerator works here. A /dev/kvm that opens can still be one that emulates every instruction, or one that dies
 //! on some: so a guest is run on it for a few seconds.
 //!
-//! The guest is a firmware of its own, 64 KiB of which 70 bytes are used: it counts to 2^24 and says a line on the serial
-//! port. A processor needs a hundredth of a second for that, TCG a fifth; a kernel that emulates each instruction, a minute.
+//! The guest is a firmware of its own, 64 KiB of which some 80 bytes are used: it counts to 2^24, says a line on the serial
+//! port and resets the machine, which ends QEMU: so none is left when an agent was killed in between. A processor needs a
+//! hundredth of a second for that, TCG a fifth; a kernel that emulates each instruction, a minute.
 
 use std::fs;
 use std::io;
@@ -31,7 +32,7 @@ const RESET: usize = FIRMWARE - 16;
 const TEXT: usize = 0x40;
 
 /// A 16-bit program at F000:0000.
-const PROGRAM: [u8; 33] = [
+const PROGRAM: [u8; 36] = [
     0x0e, 0x1f, // push cs; pop ds
     0x66, 0xb9, 0x00, 0x00, 0x00, 0x01, // mov ecx, 1 << 24
     0x66, 0x49, // count: dec ecx
@@ -44,9 +45,11 @@ const PROGRAM: [u8; 33] = [
     0xee, // out dx, al
     0xeb, 0xf8, // jmp next
     0xfa, // done: cli
+    0xba, 0xf9, 0x0c, // mov dx, 0xcf9
+    0xb0, 0x06, // mov al, 6
+    0xee, // out dx, al
     0xf4, // halt: hlt
     0xeb, 0xfd, // jmp halt
-    0x90, 0x90, 0x90,
 ];
 
 /// What was found, and when it stays true: the same machine since the same start, with the same QEMU.
@@ -150,10 +153,12 @@ pub async fn sing(binary: &str, accelerator: Accelerator, folder: &Path) -> Resu
     let limit = if accelerator == Accelerator::Kvm { LIMIT } else { PATIENT };
     let until = Instant::now() + limit;
     let result = loop {
+        // Looked at first: what it said before its end is there after it.
+        let ended = child.try_wait().ok().flatten();
         if place.song() == LINE {
             break Ok(());
         }
-        if let Ok(Some(status)) = child.try_wait() {
+        if let Some(status) = ended {
             break Err(format!("QEMU ended with {status}: {}", place.words()));
         }
         if Instant::now() > until {
@@ -167,7 +172,7 @@ pub async fn sing(binary: &str, accelerator: Accelerator, folder: &Path) -> Resu
 }
 
 /// The command line of a machine of firmware and a serial port.
-fn perch(binary: &str, accelerator: Accelerator, folder: &Path) -> Command {
+pub(super) fn perch(binary: &str, accelerator: Accelerator, folder: &Path) -> Command {
     let processor = match accelerator {
         Accelerator::Kvm => "host",
         Accelerator::Tcg => "max",
