@@ -31,6 +31,14 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Seconds between two reports of the guest's balloon.
 const BALLOON_S: u32 = 2;
 
+/// What became of a machine whose QEMU runs.
+enum Look {
+    Runs,
+    /// Until there is room on the host's disk for what it writes.
+    Waits,
+    Ended(Exit),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Live {
@@ -126,15 +134,32 @@ impl Live {
         if !self.process.runs() {
             return Ok(Some(self.without_process().await));
         }
+        match self.look().await? {
+            Look::Ended(exit) => Ok(Some(exit)),
+            Look::Runs | Look::Waits => Ok(None),
+        }
+    }
+
+    async fn look(&self) -> Result<Look, QmpError> {
         let monitor = self.monitor().await?;
         // It may stand still on its way out, when it is asked something then.
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
-            () = monitor.ending() => Ok(Some(self.told_to_end().await)),
-            answer = monitor.execute("query-status", Value::Null) => {
-                Ok(outcome::of_status(&answer?, outcome::now_ms()))
-            }
-        }
+            () = monitor.ending() => return Ok(Look::Ended(self.told_to_end().await)),
+            answer = monitor.execute("query-status", Value::Null) => answer?,
+        };
+        Ok(match outcome::of_status(&answer, outcome::now_ms()) {
+            Some(exit) => Look::Ended(exit),
+            None if outcome::waits(&answer) => Look::Waits,
+            None => Look::Runs,
+        })
+    }
+
+    /// Lets a machine go on that waits for room on the host's disk. Where there is still none, it waits again.
+    async fn go_on(&self) {
+        tracing::warn!(pid = self.process.pid, "a machine waits for room on the disk; it is tried again");
+        // Another look follows.
+        drop(self.execute("cont", Value::Null).await);
     }
 
     /// Of a QEMU that ends because somebody else told it to.
@@ -163,11 +188,14 @@ impl Live {
                 continue;
             };
             let mut events = monitor.events();
-            match self.outcome().await {
-                Ok(Some(exit)) => return Ok(exit),
-                Ok(None) => {}
-                Err(_) => sleep(AGAIN).await,
-            }
+            let waits = match self.look().await {
+                Ok(Look::Ended(exit)) => return Ok(exit),
+                Ok(look) => matches!(look, Look::Waits),
+                Err(_) => {
+                    sleep(AGAIN).await;
+                    false
+                }
+            };
             // Whatever happens is asked about again: events say that something happened, the status says what.
             tokio::select! {
                 gone = self.process.gone() => {
@@ -176,7 +204,11 @@ impl Live {
                 }
                 _ = events.recv() => {}
                 () = monitor.closed() => {}
-                () = sleep(LOOK) => {}
+                () = sleep(LOOK) => {
+                    if waits {
+                        self.go_on().await;
+                    }
+                }
             }
         }
     }

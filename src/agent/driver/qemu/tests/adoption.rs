@@ -73,7 +73,7 @@ fn life(data: &Path, kind: Kind, last_words: &str) -> Handle {
 }
 
 /// `query-status`, asked through the monitor that no agent of these tests uses.
-async fn status(ground: &Ground) -> String {
+pub(super) async fn status(ground: &Ground) -> String {
     let monitor = Qmp::connect(&ground.sockets.join("rescue.sock"), BOOT).await.unwrap();
     let answer = monitor.execute("query-status", serde_json::Value::Null).await.unwrap();
     answer["status"].as_str().unwrap().to_owned()
