@@ -2,7 +2,7 @@
 //! come together are synced together.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -90,7 +90,7 @@ impl Audit {
                     error!(path = %book.path.display(), %error, "audit lines were lost");
                 }
                 for (_, written) in batch {
-                    let _ = written.send(());
+                    written.send(()).ok();
                 }
             }
         };
@@ -105,7 +105,7 @@ impl Audit {
         line.push('\n');
         let (written, done) = oneshot::channel();
         if self.lines.send((line, written)).await.is_ok() {
-            let _ = done.await;
+            done.await.ok();
         }
     }
 }
@@ -115,13 +115,21 @@ struct Book {
     file: File,
     bytes: u64,
     longest_bytes: u64,
+    /// The file may end within a line.
+    torn: bool,
 }
 
 impl Book {
     fn open(path: &Path, longest_bytes: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, bytes, longest_bytes })
+        // A power cut may have left half a line.
+        let mut last = [b'\n'];
+        if bytes > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        Ok(Self { path: path.to_owned(), file, bytes, longest_bytes, torn: last != [b'\n'] })
     }
 
     fn append<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> io::Result<()> {
@@ -129,8 +137,13 @@ impl Book {
             fs::rename(&self.path, self.path.with_extension("jsonl.1"))?;
             *self = Self::open(&self.path, self.longest_bytes)?;
         }
-        let text: String = lines.collect();
+        let mut text: String = lines.collect();
+        if self.torn {
+            text.insert(0, '\n');
+        }
+        self.torn = true;
         self.file.write_all(text.as_bytes())?;
+        self.torn = false;
         self.bytes += text.len() as u64;
         self.file.sync_data()
     }
@@ -160,5 +173,19 @@ mod tests {
         assert_eq!(names, ["i-0", "i-1", "i-2", "i-3", "i-4", "i-5", "i-6", "i-7"]);
         assert_eq!(entries[0].outcome, "ok");
         assert_eq!(entries[1].outcome, "no instance \"i\"");
+    }
+
+    #[tokio::test]
+    async fn half_a_line_of_an_earlier_life_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        fs::write(&path, "{\"at_ms\":1,\"who").unwrap();
+        for number in 0..2 {
+            let audit = Audit::open(path.clone()).unwrap();
+            audit.write(&Entry::new("me", "start", &format!("i-{number}"), &Ok(()))).await;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let sound: Vec<Entry> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        assert_eq!((text.lines().count(), sound.len(), sound[1].instance.as_str()), (3, 2, "i-1"), "{text}");
     }
 }

@@ -61,8 +61,10 @@ pub(super) struct Common {
     pub images: Arc<dyn Images>,
     pub drivers: Vec<Candidate>,
     pub registry: Registry,
-    /// Driver calls at once.
+    /// Driver calls at once that make and start something, or take it apart.
     pub operations: Semaphore,
+    /// Driver calls at once that end something: those do not wait for images that are copied.
+    pub endings: Semaphore,
     pub draining: AtomicBool,
     /// True when the agent ends; instances go on.
     pub ending: watch::Sender<bool>,
@@ -100,10 +102,21 @@ impl Common {
         guarded(what, patience, work).await
     }
 
+    /// As [`Common::call`], for what ends a run or looks after its end.
+    pub(super) async fn end<T>(
+        &self,
+        what: &'static str,
+        patience: Duration,
+        work: BoxFuture<'_, Result<T, AgentError>>,
+    ) -> Result<T, AgentError> {
+        let _permit = self.endings.acquire().await;
+        guarded(what, patience, work).await
+    }
+
     /// Done when the agent ends.
     pub(super) async fn ended(&self) {
         let mut ending = self.ending.subscribe();
-        let _ = ending.wait_for(|ending| *ending).await;
+        drop(ending.wait_for(|ending| *ending).await);
     }
 }
 

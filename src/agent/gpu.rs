@@ -1,7 +1,11 @@
 //! CDI devices: who holds those that one instance has for itself alone. One card may have several names (its number, its
 //! UUID, `all`), so it is the device nodes behind a name that are held.
 
+mod figures;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use figures::figures;
 
 use super::error::AgentError;
 use super::id::InstanceId;
@@ -11,10 +15,18 @@ use super::settings::CdiSettings;
 /// What there is: names as CDI has them (`nvidia.com/gpu=0`), and the device nodes behind each.
 pub type Inventory = BTreeMap<String, BTreeSet<String>>;
 
-/// Who holds which device node.
+/// What one instance holds: names, and the nodes that were behind them when they were given.
+#[derive(Debug, Default)]
+struct Holding {
+    names: BTreeSet<String>,
+    nodes: BTreeSet<String>,
+}
+
+/// Who holds which devices. What there is can change meanwhile: documents of CDI are written anew at every boot of a machine,
+/// and an agent may be there before them.
 #[derive(Debug, Default)]
 pub struct Devices {
-    held: BTreeMap<String, InstanceId>,
+    held: BTreeMap<InstanceId, Holding>,
 }
 
 fn kind(device: &str) -> &str {
@@ -76,6 +88,7 @@ impl Devices {
         there: &Inventory,
         settings: &CdiSettings,
     ) -> Result<Vec<String>, AgentError> {
+        let held = self.nodes(there);
         let mut taken: BTreeSet<String> = BTreeSet::new();
         let mut nodes: BTreeSet<String> = BTreeSet::new();
         for device in &options.cdi_devices {
@@ -84,7 +97,7 @@ impl Devices {
             }
             if exclusive(device, settings) {
                 let wanted = behind(device, there);
-                if let Some(holder) = wanted.iter().find_map(|node| self.held.get(node)) {
+                if let Some(holder) = wanted.iter().find_map(|node| held.get(node)) {
                     let text = format!("{} asks for {device}, which {holder} holds", field("cdi-devices"));
                     return Err(AgentError::Exhausted(text));
                 }
@@ -94,7 +107,7 @@ impl Devices {
         }
         let wanted = options.gpu_count as usize;
         let free = cards(there, &settings.gpu_kind).filter(|device| {
-            behind(device, there).iter().all(|node| !self.held.contains_key(node) && !nodes.contains(node))
+            behind(device, there).iter().all(|node| !held.contains_key(node) && !nodes.contains(node))
         });
         let picked: Vec<String> = free.take(wanted).cloned().collect();
         if picked.len() < wanted {
@@ -113,18 +126,31 @@ impl Devices {
     }
 
     fn hold(&mut self, id: &InstanceId, device: &str, there: &Inventory) {
-        self.held.extend(behind(device, there).into_iter().map(|node| (node, id.clone())));
+        let holding = self.held.entry(id.clone()).or_default();
+        holding.names.insert(device.to_owned());
+        holding.nodes.extend(behind(device, there));
+    }
+
+    /// Every node that is held, with its holder.
+    fn nodes(&self, there: &Inventory) -> BTreeMap<String, InstanceId> {
+        let mut nodes = BTreeMap::new();
+        for (id, holding) in &self.held {
+            let now = holding.names.iter().flat_map(|name| behind(name, there));
+            nodes.extend(holding.nodes.iter().cloned().chain(now).map(|node| (node, id.clone())));
+        }
+        nodes
     }
 
     /// An instance holds nothing any more.
     pub fn release(&mut self, id: &InstanceId) {
-        self.held.retain(|_, holder| holder != id);
+        self.held.remove(id);
     }
 
     /// Cards of a kind that somebody holds.
     #[must_use]
     pub fn held(&self, there: &Inventory, of_kind: &str) -> usize {
-        let taken = |name: &&String| behind(name, there).iter().any(|node| self.held.contains_key(node));
+        let held = self.nodes(there);
+        let taken = |name: &&String| behind(name, there).iter().any(|node| held.contains_key(node));
         cards(there, of_kind).filter(taken).count()
     }
 }
@@ -200,5 +226,18 @@ mod tests {
         let (mut devices, settings, there) = (Devices::default(), CdiSettings::default(), there());
         devices.restore(&id("a"), &["nvidia.com/gpu=all".to_owned()], &there, &settings);
         assert!(devices.take(&id("b"), &counted(1), &there, &settings).is_err());
+    }
+
+    #[test]
+    fn a_card_whose_document_comes_late_or_goes_for_a_while_keeps_its_holder() {
+        let (mut devices, settings, there) = (Devices::default(), CdiSettings::default(), there());
+        devices.restore(&id("a"), &["nvidia.com/gpu=GPU-0aa0".to_owned()], &Inventory::new(), &settings);
+        let error = devices.take(&id("b"), &named("nvidia.com/gpu=0"), &there, &settings).unwrap_err();
+        assert!(error.to_string().contains("which a holds"), "{error}");
+        assert_eq!(devices.take(&id("b"), &counted(1), &there, &settings).unwrap(), ["nvidia.com/gpu=1"]);
+        let mut fewer = there.clone();
+        fewer.remove("nvidia.com/gpu=1");
+        let both = devices.take(&id("c"), &named("nvidia.com/gpu=all"), &fewer, &settings);
+        assert!(matches!(both, Err(AgentError::Exhausted(_))), "{both:?}");
     }
 }

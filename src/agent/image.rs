@@ -1,6 +1,7 @@
 //! What instances are made of, by name: the store's face towards drivers.
 
 mod archive;
+mod detect;
 mod digest;
 mod file;
 mod index;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use futures_util::future::BoxFuture;
 
 use super::error::AgentError;
+pub use detect::detect;
 pub use digest::Digest;
 pub use index::{Image, ImageKind, Program};
 pub use used::used;

@@ -110,6 +110,14 @@ impl Process {
         }
     }
 
+    /// Makes the kernel spare it as little as any other when memory runs short: it inherits how much its parent is spared.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn spare_no_more(&self) -> io::Result<()> {
+        std::fs::write(format!("/proc/{}/oom_score_adj", self.pid), "0")
+    }
+
     /// Returns when it has ended.
     ///
     /// # Errors
@@ -202,6 +210,18 @@ mod tests {
         };
         assert!(stat('S', 1).runs() && stat('Z', 2).runs());
         assert!(!stat('Z', 1).runs() && !stat('Z', 0).runs() && !stat('X', 0).runs());
+    }
+
+    #[test]
+    fn what_is_started_can_be_spared_no_more_than_others() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::of(i32::try_from(child.id()).unwrap()).unwrap();
+        let file = format!("/proc/{}/oom_score_adj", process.pid);
+        std::fs::write(&file, "300").unwrap();
+        process.spare_no_more().unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap().trim(), "0");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

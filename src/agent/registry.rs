@@ -76,9 +76,7 @@ impl Registry {
             if entry.face.spec.request == spec.request {
                 return Ok(Admitted::Known);
             }
-            return Err(AgentError::AlreadyExists(format!(
-                "instance {id} is there and was asked for with another spec"
-            )));
+            return Err(other_spec(id));
         }
         if let Some(reason) = books.damaged.get(id) {
             let text = format!("instance {id} is there and its record cannot be read: {reason}");
@@ -167,6 +165,11 @@ impl Registry {
         let books = self.books();
         (super::gpu::count(&books.inventory, kind), books.devices.held(&books.inventory, kind))
     }
+}
+
+/// The id stands for something else.
+pub(super) fn other_spec(id: &InstanceId) -> AgentError {
+    AgentError::AlreadyExists(format!("instance {id} is there and was asked for with another spec"))
 }
 
 fn fresh(id: InstanceId, spec: Spec, devices: Vec<String>) -> Record {

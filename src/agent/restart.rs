@@ -110,7 +110,7 @@ mod tests {
     fn an_end_is_told_with_its_cause() {
         let exit = Exit { code: 137, signal: Some(9), oom: false, at_ms: 0, unseen: false };
         assert_eq!(describe(&exit), "exit 137 (signal 9)");
-        assert_eq!(describe(&Exit { oom: true, ..exit.clone() }), "exit 137 (OOM)");
+        assert_eq!(describe(&Exit { oom: true, ..exit }), "exit 137 (OOM)");
         assert_eq!(describe(&Exit { code: 3, signal: None, ..exit }), "exit 3");
     }
 }

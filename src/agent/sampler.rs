@@ -1,5 +1,5 @@
-//! What instances use: measured when somebody asks and nothing young enough is known, and every second while somebody keeps
-//! asking. Processor load needs two measurements.
+//! What instances use: measured whenever somebody asks, so that what an instance did a moment ago is in the answer, and
+//! every second while somebody keeps asking. Processor load needs two measurements.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 use super::audit::now_ms;
 use super::driver::Usage;
 
-/// A measurement younger than this is given again.
-const FRESH: Duration = Duration::from_millis(1000);
 /// Measurements closer than this say nothing about load.
 const APART: Duration = Duration::from_millis(200);
 /// Measurements farther apart say nothing about now.
@@ -25,7 +23,7 @@ pub struct Stats {
     pub cpu_percent: f64,
     /// Unix ms of the measurement.
     pub collected_ms: i64,
-    /// The cards that it holds.
+    /// The cards that it holds and that can tell what they do.
     pub gpus: Vec<GpuFigures>,
 }
 
@@ -47,11 +45,13 @@ struct Sample {
     run: i64,
     at: Instant,
     usage: Usage,
+    gpus: Vec<GpuFigures>,
     collected_ms: i64,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
+    /// Two marks, at least [`APART`].
     older: Option<Sample>,
     newer: Option<Sample>,
     asked: Option<Instant>,
@@ -68,12 +68,9 @@ impl Samples {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody asks: what is known of this run, when it is young enough.
-    pub(super) fn fresh(&self, run: i64, cores: u32) -> Option<Stats> {
-        let mut kept = self.kept();
-        kept.asked = Some(Instant::now());
-        let newer = kept.newer.as_ref().filter(|sample| sample.run == run && sample.at.elapsed() < FRESH)?;
-        Some(stats(kept.older.as_ref(), newer, cores))
+    /// Somebody asks.
+    pub(super) fn ask(&self) {
+        self.kept().asked = Some(Instant::now());
     }
 
     /// Whether somebody asked lately.
@@ -82,18 +79,26 @@ impl Samples {
     }
 
     /// A measurement. `started_ms` is when the run began, having used nothing.
-    pub(super) fn add(&self, run: i64, usage: Usage, cores: u32) -> Stats {
+    pub(super) fn add(&self, run: i64, usage: Usage, gpus: Vec<GpuFigures>, cores: u32) -> Stats {
         let mut kept = self.kept();
-        let sample = Sample { run, at: Instant::now(), usage, collected_ms: now_ms() };
-        let before = kept.newer.take().filter(|newer| newer.run == run);
-        match before {
-            Some(newer) if sample.at - newer.at >= APART => kept.older = Some(newer),
-            Some(_) => {}
-            None => kept.older = None,
+        let sample = Sample { run, at: Instant::now(), usage, gpus, collected_ms: now_ms() };
+        let of_this_run = |sample: &Sample| sample.run == run;
+        let newer = kept.newer.take().filter(of_this_run);
+        kept.older = kept.older.take().filter(of_this_run);
+        match newer {
+            // Too close to say anything, and no mark for those to come: however often somebody asks, the marks move on.
+            Some(newer) if sample.at - newer.at < APART => {
+                let stats = stats(kept.older.as_ref(), &sample, cores);
+                kept.newer = Some(newer);
+                stats
+            }
+            newer => {
+                let stats = stats(newer.as_ref(), &sample, cores);
+                kept.older = newer;
+                kept.newer = Some(sample);
+                stats
+            }
         }
-        let stats = stats(kept.older.as_ref(), &sample, cores);
-        kept.newer = Some(sample);
-        stats
     }
 }
 
@@ -109,7 +114,12 @@ fn stats(older: Option<&Sample>, newer: &Sample, cores: u32) -> Stats {
         None => (newer.usage.cpu_time_ns, (newer.collected_ms - newer.run).max(1) as f64 * 1e6),
     };
     let cpu_percent = 100.0 * used_ns as f64 / over_ns / f64::from(cores.max(1));
-    Stats { usage: newer.usage.clone(), cpu_percent, collected_ms: newer.collected_ms, gpus: Vec::new() }
+    Stats {
+        usage: newer.usage.clone(),
+        cpu_percent,
+        collected_ms: newer.collected_ms,
+        gpus: newer.gpus.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -124,14 +134,31 @@ mod tests {
     fn load_is_between_two_measurements_and_since_the_start_before_there_are_two() {
         let samples = Samples::default();
         let run = now_ms() - 10_000;
-        assert!(samples.fresh(run, 2).is_none());
-        let first = samples.add(run, used(5_000_000_000), 2);
+        let first = samples.add(run, used(5_000_000_000), Vec::new(), 2);
         assert!((24.0..26.0).contains(&first.cpu_percent), "{}", first.cpu_percent);
         std::thread::sleep(Duration::from_millis(300));
-        let second = samples.add(run, used(5_300_000_000), 2);
+        let card = GpuFigures { device: "nvidia.com/gpu=0".to_owned(), ..GpuFigures::default() };
+        let second = samples.add(run, used(5_300_000_000), vec![card.clone()], 2);
+        assert_eq!((first.gpus.len(), second.gpus.as_slice()), (0, [card].as_slice()));
         assert!((25.0..51.0).contains(&second.cpu_percent), "{}", second.cpu_percent);
-        assert_eq!(samples.fresh(run, 2), Some(second));
-        assert!(samples.fresh(run + 1, 2).is_none(), "of another run");
+        let another = samples.add(now_ms() - 1000, used(1_000_000_000), Vec::new(), 2);
+        assert!((45.0..51.0).contains(&another.cpu_percent), "another run: {}", another.cpu_percent);
+        assert!(!samples.wanted());
+        samples.ask();
         assert!(samples.wanted());
+    }
+
+    #[test]
+    fn load_is_of_the_last_moments_however_often_somebody_asks() {
+        let samples = Samples::default();
+        let (run, begun) = (now_ms(), Instant::now());
+        let busy_until = Duration::from_millis(600);
+        let mut last = Stats::default();
+        while begun.elapsed() < Duration::from_millis(1600) {
+            let busy = begun.elapsed().min(busy_until);
+            last = samples.add(run, used(u64::try_from(busy.as_nanos()).unwrap()), Vec::new(), 1);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(last.cpu_percent < 1.0, "{} % of a second in which nothing was done", last.cpu_percent);
     }
 }

@@ -15,6 +15,8 @@ use super::record::Record;
 
 /// Name of the journal's file in an instance's folder.
 const RECORD: &str = "record.json";
+/// How a file's name ends that is to replace another.
+const FRESH: &str = "new";
 /// What a folder is called that is on its way out.
 const GONE: &str = ".gone-";
 /// Layout that this program writes and reads.
@@ -128,8 +130,11 @@ impl Store {
             };
             match read(&entry.path().join(RECORD), &id) {
                 Ok(Some(record)) => found.records.push(record),
-                // Its maker crashed between the folder and the file: nothing else is there yet.
-                Ok(None) => remove_all(&entry.path()).map_err(fault)?,
+                // Its maker crashed between the folder and the file.
+                Ok(None) if is_bare(&entry.path()).map_err(fault)? => {
+                    remove_all(&entry.path()).map_err(fault)?;
+                }
+                Ok(None) => found.damaged.push((id, format!("there is no {RECORD} beside the rest of it"))),
                 Err(reason) => found.damaged.push((id, reason)),
             }
         }
@@ -159,6 +164,17 @@ impl fmt::Debug for Store {
     }
 }
 
+/// Nothing was made in a folder yet.
+fn is_bare(folder: &Path) -> io::Result<bool> {
+    let unfinished = Path::new(RECORD).with_extension(FRESH);
+    for entry in fs::read_dir(folder)? {
+        if entry?.file_name() != unfinished.as_os_str() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn read(path: &Path, id: &InstanceId) -> Result<Option<Record>, String> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -180,7 +196,7 @@ fn read(path: &Path, id: &InstanceId) -> Result<Option<Record>, String> {
 /// # Errors
 /// The disk is full or broken.
 pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
+    let fresh = path.with_extension(FRESH);
     let mut file = File::create(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -73,7 +73,7 @@ class Agent(Running):
         root.joinpath("sh").write_text("#!")
         subprocess.run([binary, "agent", "image", "import", "tool:1", root, "--format", "rootfs", "--data", self.data.name],
                        check=True, stdout=subprocess.DEVNULL)
-        super().__init__([binary, "agent", "--fake", "--listen", "127.0.0.1:0", "--wire-profile-upstream", "127.0.0.1:0",
+        super().__init__([binary, "agent", "--fake", "--listen", "127.0.0.1:0", "--listen-upstream", "127.0.0.1:0",
                           "--data", self.data.name, *flags], self.hears, env)
 
     def __exit__(self, *error):

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::{Actor, Message, Order, Stays, hurried};
+use super::Actor;
+use super::order::{Message, Order, hurried};
+use super::turn::Stays;
 use crate::agent::error::AgentError;
 use crate::agent::record::{Operation, State, Wanted};
 use crate::agent::spec::Kind;
@@ -90,6 +92,12 @@ impl Actor {
         self.record.wanted = Wanted::Gone;
         let mut stays = Stays::No;
         if !begun {
+            // Its journal may have been written in part.
+            if self.driver.is_some()
+                && let Err(fault) = self.common.store.remove(&self.ground.id).await
+            {
+                warn!(id = %self.id(), error = %fault, "what was half written stays");
+            }
             self.common.registry.forget(&self.ground.id);
             self.inbox.close();
         } else if let Err(fault) = self.delete(Duration::ZERO).await {
@@ -107,7 +115,7 @@ impl Actor {
         }
         for Message { order, reply, .. } in self.pending.drain(..) {
             if order == Order::Create {
-                let _ = reply.send(Err(error.clone()));
+                reply.send(Err(error.clone())).ok();
             }
         }
     }

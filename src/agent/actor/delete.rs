@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::warn;
 
 use super::stop::millis;
@@ -33,8 +32,7 @@ impl Actor {
                 Err(AgentError::Unavailable("the agent ends; its next life goes on with this".to_owned()))
             }
             Err(Cut::Failed(error)) => {
-                self.attempts = self.attempts.saturating_add(1);
-                self.due = Some(Instant::now() + self.common.patience.delay(self.attempts));
+                self.try_again();
                 warn!(id = %self.id(), %error, attempts = self.attempts, "not deleted yet");
                 self.say(format!("cannot be deleted yet: {error}"));
                 Err(error)

@@ -10,7 +10,7 @@ use crate::agent::audit::now_ms;
 use crate::agent::common::guarded;
 use crate::agent::console::Source;
 use crate::agent::driver::Observed;
-use crate::agent::record::{Exit, State, Wanted};
+use crate::agent::record::{Exit, Record, State, Wanted};
 use crate::agent::restart::{Patience, describe};
 
 /// For ever, as far as a run is concerned.
@@ -68,7 +68,7 @@ impl Actor {
                 },
             }
         }
-        let killed = self.common.call("kill", patience.kill, driver.kill(ground, handle)).await;
+        let killed = self.common.end("kill", patience.kill, driver.kill(ground, handle)).await;
         self.common.store.step("stop.killed");
         killed.map_err(Cut::Failed)?;
         let ended = tokio::time::timeout(patience.ask, watch(Some(source.clone()), patience)).await;
@@ -94,6 +94,11 @@ impl Actor {
             (false, false) => next.failures.saturating_add(1),
         };
         next.reason = describe(&exit);
+        if next.state == State::Failed
+            && let Some(line) = self.face.hub.last_line()
+        {
+            next.reason = format!("{}; its last line: {line}", next.reason);
+        }
         (next.ended_ms, next.ready) = (exit.at_ms, false);
         next.ip.clear();
         next.exit = Some(exit);
@@ -105,7 +110,7 @@ impl Actor {
     pub(super) async fn settle(&mut self) {
         let (Some(driver), Some(handle)) = (self.driver.clone(), self.record.handle.clone()) else { return };
         let settled = driver.settle(&self.ground, &handle);
-        if let Err(error) = self.common.call("settle", self.common.patience.settle, settled).await {
+        if let Err(error) = self.common.end("settle", self.common.patience.settle, settled).await {
             warn!(id = %self.id(), %error, "something of its run stays until it is deleted");
         }
         let mut next = self.record.clone();
@@ -115,8 +120,8 @@ impl Actor {
 
     /// A run ended and nobody had asked for it.
     pub(super) async fn ended_unasked(&mut self, exit: Exit) {
-        info!(id = %self.id(), how = %describe(&exit), "ended");
         self.note_end(exit).await;
+        info!(id = %self.id(), how = self.record.reason, "ended");
         self.plan_restart();
     }
 
@@ -125,7 +130,8 @@ impl Actor {
         if let Some(delay) = self.common.patience.verdict(&self.record) {
             self.due = Some(Instant::now() + delay);
             let reason = format!("{}; started again in {} ms", self.record.reason, delay.as_millis());
-            self.say(reason);
+            // Shown, not kept: a stop that comes before leaves how it ended.
+            self.face.show(Record { reason, ..self.record.clone() });
         }
     }
 }

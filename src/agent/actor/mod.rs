@@ -3,17 +3,19 @@
 mod create;
 mod delete;
 mod end;
+mod order;
 mod recover;
 mod start;
 mod stop;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::audit::{Entry, now_ms};
 use super::common::Common;
@@ -22,71 +24,12 @@ use super::driver::{Driver, Ground};
 use super::error::AgentError;
 use super::face::Face;
 use super::id::InstanceId;
-use super::record::{Exit, Record, State, Wanted};
+use super::record::{Record, State};
+
+pub(super) use order::{Begin, Message, Order};
 
 /// Messages that wait while one is carried out.
 const PENDING: usize = 64;
-
-/// What is asked of an actor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// The record, once it is made.
-    Create,
-    /// It is to run.
-    Start,
-    /// It is not; killed after `grace`.
-    Stop { grace: Duration },
-    /// Both, one after the other.
-    Restart { grace: Duration },
-    /// It is to be gone.
-    Delete { grace: Duration },
-}
-
-impl Order {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Start => "start",
-            Self::Stop { .. } => "stop",
-            Self::Restart { .. } => "restart",
-            Self::Delete { .. } => "delete",
-        }
-    }
-
-    /// Until what runs is killed, for orders that end it.
-    fn grace(self) -> Option<Duration> {
-        match self {
-            Self::Create | Self::Start => None,
-            Self::Stop { grace } | Self::Restart { grace } | Self::Delete { grace } => Some(grace),
-        }
-    }
-
-    fn detail(self) -> String {
-        match self.grace() {
-            None => String::new(),
-            Some(grace) if grace.is_zero() => "force".to_owned(),
-            Some(grace) => format!("killed after {} ms", grace.as_millis()),
-        }
-    }
-}
-
-/// An order, and who waits for its outcome.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub order: Order,
-    pub caller: String,
-    pub asked: std::time::Instant,
-    pub reply: oneshot::Sender<Result<Record, AgentError>>,
-}
-
-/// How an actor comes to its instance.
-#[derive(Debug)]
-pub(super) enum Begin {
-    /// It is new.
-    Create { caller: String, asked: std::time::Instant },
-    /// It is of an earlier life; who waits hears when it is known how it stands.
-    Recover(oneshot::Sender<()>),
-}
 
 /// Why a run could not be ended.
 #[derive(Debug)]
@@ -94,21 +37,6 @@ enum Cut {
     /// The agent ends: the operation stays in the journal for its next life.
     Ending,
     Failed(AgentError),
-}
-
-enum Event {
-    Asked(Message),
-    Ended(Exit),
-    Due,
-    Ready,
-    Leave,
-}
-
-/// Whether there is still something to look after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stays {
-    Yes,
-    No,
 }
 
 /// See the module.
@@ -161,122 +89,6 @@ impl Actor {
         self.keep(begin).await;
         // What is said from here on is for the next life.
         self.face.hub.finish(Duration::ZERO).await;
-    }
-
-    async fn keep(&mut self, begin: Begin) {
-        let stays = match begin {
-            Begin::Create { caller, asked } => self.begin(&caller, asked).await,
-            Begin::Recover(seen) => {
-                self.look().await;
-                let _ = seen.send(());
-                self.resume().await
-            }
-        };
-        if stays == Stays::No {
-            return;
-        }
-        loop {
-            let stays = match self.next().await {
-                Event::Asked(message) => self.serve(message).await,
-                Event::Ended(exit) => {
-                    self.ended_unasked(exit).await;
-                    Stays::Yes
-                }
-                Event::Due => self.due().await,
-                Event::Ready => {
-                    let mut next = self.record.clone();
-                    (next.ready, next.reason) = (true, "ready".to_owned());
-                    self.conclude(next, "ready").await;
-                    Stays::Yes
-                }
-                Event::Leave => return,
-            };
-            if stays == Stays::No {
-                return;
-            }
-        }
-    }
-
-    async fn next(&mut self) -> Event {
-        if let Some(message) = self.pending.pop_front() {
-            return Event::Asked(message);
-        }
-        let run = self.running.clone();
-        let running = run.is_some();
-        let unready = running && !self.record.ready;
-        let started = self.record.started_ms;
-        let patience = self.common.patience;
-        let due = self.due.unwrap_or_else(Instant::now);
-        tokio::select! {
-            () = self.common.ended() => Event::Leave,
-            message = self.inbox.recv() => message.map_or(Event::Leave, Event::Asked),
-            exit = end::watch(run, patience), if running => Event::Ended(exit),
-            () = tokio::time::sleep_until(due), if self.due.is_some() => Event::Due,
-            () = self.face.hub.until_ready(started), if unready => Event::Ready,
-        }
-    }
-
-    async fn serve(&mut self, message: Message) -> Stays {
-        let Message { order, caller, asked, reply } = message;
-        let outcome = self.carry_out(order).await;
-        if order != Order::Create {
-            self.audit(&caller, order, asked, &outcome).await;
-        }
-        match outcome {
-            Ok(Stays::No) => {
-                let _ = reply.send(Ok(self.record.clone()));
-                Stays::No
-            }
-            Ok(Stays::Yes) => {
-                let _ = reply.send(Ok(self.record.clone()));
-                Stays::Yes
-            }
-            Err(error) => {
-                let _ = reply.send(Err(error));
-                Stays::Yes
-            }
-        }
-    }
-
-    async fn carry_out(&mut self, order: Order) -> Result<Stays, AgentError> {
-        if self.lost && order != Order::Create {
-            self.look().await;
-            if self.lost {
-                let (id, reason) = (self.id(), &self.face.record().reason);
-                return Err(AgentError::Unavailable(format!("instance {id}: {reason}")));
-            }
-        }
-        if self.record.wanted == Wanted::Gone && !matches!(order, Order::Delete { .. }) {
-            return Err(AgentError::Unavailable(format!("instance {} is being deleted", self.id())));
-        }
-        match order {
-            Order::Create => Ok(Stays::Yes),
-            Order::Start => self.start(true).await.map(|()| Stays::Yes),
-            Order::Stop { grace } => self.stop(grace).await.map(|()| Stays::Yes),
-            Order::Restart { grace } => self.restart(grace).await.map(|()| Stays::Yes),
-            Order::Delete { grace } => self.delete(grace).await.map(|()| Stays::No),
-        }
-    }
-
-    /// Something waited for another attempt.
-    async fn due(&mut self) -> Stays {
-        self.due = None;
-        if self.lost {
-            self.look().await;
-            return if self.lost { Stays::Yes } else { self.resume().await };
-        }
-        if self.record.wanted == Wanted::Gone {
-            let deleted = self.delete(Duration::ZERO).await;
-            return if deleted.is_ok() { Stays::No } else { Stays::Yes };
-        }
-        if self.record.wanted == Wanted::Running && self.running.is_none() {
-            if let Err(error) = self.start(false).await {
-                warn!(id = %self.id(), %error, "not restarted");
-            } else {
-                info!(id = %self.id(), restarts = self.record.restarts, "restarted by its policy");
-            }
-        }
-        Stays::Yes
     }
 
     async fn audit<T>(
@@ -334,23 +146,16 @@ impl Actor {
         self.face.show(self.record.clone());
     }
 
+    /// Sets the time of another attempt at what has just failed.
+    fn try_again(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.due = Some(Instant::now() + self.common.patience.delay(self.attempts));
+    }
+
     /// Nothing runs, nothing is wished.
     fn at_rest(&self) -> bool {
         self.running.is_none()
             && self.record.operation.is_none()
             && matches!(self.record.state, State::Stopped | State::Failed)
     }
-}
-
-/// Takes messages in until one wants an end at once. They wait for their turn all the same.
-async fn hurried(inbox: &mut mpsc::Receiver<Message>, pending: &mut VecDeque<Message>) {
-    while pending.len() < PENDING {
-        let Some(message) = inbox.recv().await else { break };
-        let force = message.order.grace().is_some_and(|grace| grace.is_zero());
-        pending.push_back(message);
-        if force {
-            return;
-        }
-    }
-    std::future::pending::<()>().await;
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::Actor;
 use super::end::unseen;
-use super::{Actor, Stays};
+use super::turn::Stays;
 use crate::agent::common::guarded;
 use crate::agent::driver::{Handle, Observed};
 use crate::agent::error::AgentError;
@@ -24,8 +24,7 @@ impl Actor {
             }
             Err(error) => {
                 self.lost = true;
-                self.attempts = self.attempts.saturating_add(1);
-                self.due = Some(Instant::now() + self.common.patience.delay(self.attempts));
+                self.try_again();
                 warn!(id = %self.id(), %error, "cannot be looked at");
                 // Shown, not kept: the record still says what is known.
                 let reason = format!("cannot be looked at: {error}");

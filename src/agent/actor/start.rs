@@ -3,7 +3,8 @@
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::{Actor, hurried};
+use super::Actor;
+use super::order::hurried;
 use crate::agent::audit::now_ms;
 use crate::agent::console::Source;
 use crate::agent::driver::{Handle, Observed};
@@ -67,6 +68,9 @@ impl Actor {
             next.wanted = Wanted::Stopped;
         }
         self.due = self.common.patience.verdict(&next).map(|delay| Instant::now() + delay);
+        if cleared.is_err() && self.due.is_none() {
+            self.try_again();
+        }
         self.conclude(next, "start.failed").await;
         Err(error)
     }
@@ -97,12 +101,21 @@ impl Actor {
         self.face.hub.open(source, line).await;
     }
 
-    /// An earlier start may have left a run that nobody knows: it goes before anything else is begun.
+    /// An earlier start may have left a run that nobody knows.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.record.operation == Some(Operation::Start) && self.running.is_none()
+    }
+
+    /// Such a run goes before anything else is begun. When it does not, that is tried again without being asked.
     pub(super) async fn clear_doubt(&mut self) -> Result<(), AgentError> {
-        if self.record.operation != Some(Operation::Start) || self.running.is_some() {
+        if !self.in_doubt() {
             return Ok(());
         }
-        self.take_away_half().await?;
+        if let Err(error) = self.take_away_half().await {
+            self.try_again();
+            return Err(error);
+        }
+        self.attempts = 0;
         let mut next = self.record.clone();
         next.operation = None;
         self.intend(next, "start.cleared").await
@@ -111,12 +124,12 @@ impl Actor {
     pub(super) async fn take_away_half(&self) -> Result<(), AgentError> {
         let (driver, patience) = (self.driver()?, &self.common.patience);
         let looked = driver.recover(&self.ground, None).boxed();
-        let Some((handle, observed)) = self.common.call("recover", patience.recover, looked).await? else {
+        let Some((handle, observed)) = self.common.end("recover", patience.recover, looked).await? else {
             return Ok(());
         };
         if observed == Observed::Running {
-            self.common.call("kill", patience.kill, driver.kill(&self.ground, &handle)).await?;
+            self.common.end("kill", patience.kill, driver.kill(&self.ground, &handle)).await?;
         }
-        self.common.call("settle", patience.settle, driver.settle(&self.ground, &handle)).await
+        self.common.end("settle", patience.settle, driver.settle(&self.ground, &handle)).await
     }
 }

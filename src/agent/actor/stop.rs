@@ -13,13 +13,18 @@ pub(super) fn millis(grace: Duration) -> u64 {
 impl Actor {
     /// Stops it. Whatever policy it has, only a start by hand makes it run again.
     pub(super) async fn stop(&mut self, grace: Duration) -> Result<(), AgentError> {
-        self.clear_doubt().await?;
         self.due = None;
         let mut next = self.record.clone();
         next.wanted = Wanted::Stopped;
+        if self.in_doubt() {
+            self.intend(next, "stop.wished").await?;
+            self.clear_doubt().await?;
+            next = self.record.clone();
+        }
         if self.running.is_none() {
-            if self.record.wanted != Wanted::Stopped || self.record.state != State::Stopped {
-                next.state = State::Stopped;
+            // Also out of the journal: a restart whose second half could not be written.
+            (next.state, next.operation) = (State::Stopped, None);
+            if next != self.record {
                 self.intend(next, "stop.done").await?;
             }
             return Ok(());

@@ -86,6 +86,13 @@ impl Group {
         self.folders().into_iter().try_for_each(remove)
     }
 
+    /// Takes it away where neither a process nor another group is in it.
+    pub fn remove_if_empty(&self) {
+        for folder in self.folders() {
+            fs::remove_dir(folder).ok();
+        }
+    }
+
     /// Writes to a file of one controller, making the group when it is not there.
     ///
     /// # Errors

@@ -210,7 +210,7 @@ async fn commands_to_drain_are_carried_out_once_and_said_back() {
     cluster.seen(|seen| seen.commands.push(command("2", "maintenance", false)));
     cluster.until("that it is worked on", |seen| last(seen) == Some(NodeStatus::Maintenance)).await;
     cluster.seen(|seen| {
-        seen.commands.extend([command("3", "upgrade", false), command("4", "maintenance", true)])
+        seen.commands.extend([command("3", "upgrade", false), command("4", "maintenance", true)]);
     });
     cluster.until("that it is ready", |seen| last(seen) == Some(NodeStatus::Ready)).await;
     assert!(!agent.draining());

@@ -2,7 +2,7 @@
 //! finds bytes gone, and nobody waits for it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +13,15 @@ use super::log::Log;
 use super::pump::{Pump, Source};
 use super::ready::ReadyLine;
 use super::ring::Ring;
+use super::words::last_line;
 use crate::agent::driver::ConsoleInput;
 use crate::agent::error::AgentError;
 use crate::agent::settings::LimitSettings;
 
 /// Most bytes of one [`Output::Data`].
 const LONGEST_PIECE: usize = 64 << 10;
+/// Where the last line is looked for.
+const LAST_BYTES: u64 = 4 << 10;
 /// Keys and resizes that wait for the console.
 const INPUTS: usize = 64;
 
@@ -38,8 +41,12 @@ pub(super) struct Progress {
 #[derive(Debug)]
 struct State {
     ring: Ring,
+    /// Number of the run's first byte.
+    began: u64,
     input: Option<mpsc::Sender<ConsoleInput>>,
     pump: Option<JoinHandle<()>>,
+    /// Number of the byte after the run's last one, once that was said.
+    over: Arc<OnceLock<u64>>,
 }
 
 /// The console of one instance, over all its runs.
@@ -81,6 +88,7 @@ pub struct Reader {
     progress: watch::Receiver<Progress>,
     at: u64,
     run: i64,
+    over: Arc<OnceLock<u64>>,
 }
 
 impl Hub {
@@ -89,7 +97,13 @@ impl Hub {
     pub fn new(folder: PathBuf, limits: &LimitSettings) -> Self {
         let most = usize::try_from(limits.scrollback_bytes).unwrap_or(1 << 20).clamp(4 << 10, 64 << 20);
         Self {
-            state: Mutex::new(State { ring: Ring::new(most), input: None, pump: None }),
+            state: Mutex::new(State {
+                ring: Ring::new(most),
+                began: 0,
+                input: None,
+                pump: None,
+                over: Arc::default(),
+            }),
             progress: watch::Sender::new(Progress { end: 0, run: 0, ready: 0, finishing: false }),
             folder,
             log_bytes: limits.console_log_bytes,
@@ -120,10 +134,13 @@ impl Hub {
                 if state.ring.end() == 0 {
                     state.ring.push(&tail);
                 }
+                state.began = state.ring.end().saturating_sub(own as u64);
                 Some(log)
             }
             Err(error) => {
                 tracing::warn!(folder = %self.folder.display(), %error, "console goes without its log");
+                let mut state = self.state();
+                state.began = state.ring.end();
                 None
             }
         };
@@ -137,6 +154,7 @@ impl Hub {
         });
         let pump = Pump::new(self.clone(), source, log, ready.filter(|_| !said_ready), inputs);
         let mut state = self.state();
+        state.over = Arc::default();
         state.input = Some(input);
         state.pump = Some(tokio::spawn(pump.run()));
     }
@@ -152,10 +170,22 @@ impl Hub {
             self.progress.send_modify(|progress| progress.finishing = true);
             if tokio::time::timeout(patience, &mut pump).await.is_err() {
                 pump.abort();
-                let _ = pump.await;
+                pump.await.ok();
             }
         }
+        {
+            let state = self.state();
+            state.over.get_or_init(|| state.ring.end());
+        }
         self.progress.send_modify(|progress| progress.run = 0);
+    }
+
+    /// The last line that the run showed.
+    #[must_use]
+    pub fn last_line(&self) -> Option<String> {
+        let state = self.state();
+        let from = state.began.max(state.ring.end().saturating_sub(LAST_BYTES)).max(state.ring.first());
+        last_line(&state.ring.copy(from, usize::MAX))
     }
 
     /// A new reader; `None` when nothing runs.
@@ -166,7 +196,8 @@ impl Hub {
         let run = progress.borrow().run;
         let input = state.input.clone().filter(|_| run != 0)?;
         let scrollback = state.ring.copy(state.ring.first(), usize::MAX);
-        let output = Reader { hub: self.clone(), progress, at: state.ring.end(), run };
+        let output =
+            Reader { hub: self.clone(), progress, at: state.ring.end(), run, over: state.over.clone() };
         Some(Attached { scrollback, output, input })
     }
 
@@ -221,7 +252,9 @@ impl Reader {
 
     fn next(&mut self) -> Option<Output> {
         let state = self.hub.state();
-        let (first, end) = (state.ring.first(), state.ring.end());
+        // What a later run says is not for this reader.
+        let end = self.over.get().copied().unwrap_or_else(|| state.ring.end());
+        let first = state.ring.first().min(end);
         if self.at < first {
             // Half a ring ahead of the oldest byte, so that the reader is not too late again at once.
             let to = first.max(end.saturating_sub(state.ring.most() as u64 / 2));
@@ -232,7 +265,8 @@ impl Reader {
         if self.at == end {
             return None;
         }
-        let data = state.ring.copy(self.at, LONGEST_PIECE);
+        let left = usize::try_from(end - self.at).unwrap_or(LONGEST_PIECE);
+        let data = state.ring.copy(self.at, left.min(LONGEST_PIECE));
         self.at += data.len() as u64;
         Some(Output::Data(data))
     }

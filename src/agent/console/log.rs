@@ -71,7 +71,7 @@ impl Log {
         while parts.len() > 1 && (bytes > self.longest_bytes || parts.len() > MOST_FILES) {
             let oldest = parts.remove(0);
             bytes -= oldest.bytes;
-            let _ = fs::remove_file(oldest.path);
+            fs::remove_file(oldest.path).ok();
         }
     }
 

@@ -5,6 +5,7 @@ mod log;
 mod pump;
 mod ready;
 mod ring;
+mod words;
 
 pub use hub::{Attached, Hub, Output, Reader, not_running};
 pub use pump::Source;

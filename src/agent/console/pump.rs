@@ -83,7 +83,7 @@ impl Pump {
                 return;
             }
             let told = self.progress.wait_for(|progress| progress.finishing);
-            let _ = tokio::time::timeout(delay, told).await;
+            tokio::time::timeout(delay, told).await.ok();
             delay = (delay * 2).min(RETRY.1);
         }
     }

@@ -36,6 +36,12 @@ impl Ring {
         let kept = data.get(data.len().saturating_sub(self.most)..).unwrap_or_default();
         let over = (self.bytes.len() + kept.len()).saturating_sub(self.most);
         self.bytes.drain(..over);
+        let length = self.bytes.len() + kept.len();
+        if length > self.bytes.capacity() {
+            // Doubled as usual, but never beyond what can be needed.
+            let capacity = (self.bytes.capacity() * 2).clamp(length, self.most);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
         self.bytes.extend(kept);
         self.end += data.len() as u64;
     }
@@ -76,6 +82,7 @@ mod tests {
                 all.extend_from_slice(piece);
                 let kept = &all[all.len().saturating_sub(most)..];
                 prop_assert_eq!(ring.end(), all.len() as u64);
+                prop_assert!(ring.bytes.capacity() <= most, "{} bytes are held", ring.bytes.capacity());
                 prop_assert_eq!(&ring.copy(ring.first(), usize::MAX)[..], kept);
                 let from = window.0.min(kept.len());
                 let upto = (from + window.1).min(kept.len());

@@ -204,4 +204,7 @@ pub trait Driver: Send + Sync + Debug {
 
     /// Takes one away.
     fn sweep<'a>(&'a self, orphan: &'a Orphan) -> BoxFuture<'a, Result<(), AgentError>>;
+
+    /// The agent ends: what the driver has for all its instances goes, where no instance is left that needs it. Blocks.
+    fn close(&self) {}
 }

@@ -34,7 +34,7 @@ pub(super) fn about(path: &Path, kind: ImageKind, raw: bool) -> Result<About, Ag
     let refused = |problem: String| AgentError::invalid(path.display().to_string(), problem);
     match kind {
         ImageKind::Disk if raw => Ok(About { format: "raw", size_bytes }),
-        ImageKind::Disk if start.starts_with(QCOW2) => {
+        ImageKind::Disk if is_qcow2(&start) => {
             let size_bytes = qcow2(&start).map_err(refused)?;
             Ok(About { format: "qcow2", size_bytes })
         }
@@ -78,7 +78,11 @@ fn qcow2(start: &[u8]) -> Result<u64, String> {
     long(24)
 }
 
-fn is_kernel(start: &[u8]) -> bool {
+pub(super) fn is_qcow2(start: &[u8]) -> bool {
+    start.starts_with(QCOW2)
+}
+
+pub(super) fn is_kernel(start: &[u8]) -> bool {
     let at = |place: usize, what: &[u8]| start.get(place..).is_some_and(|rest| rest.starts_with(what));
     at(0x202, b"HdrS") || at(0, b"\x7fELF") || at(56, b"ARM\x64")
 }

@@ -265,7 +265,7 @@ impl ImageStore {
         // Looked at and hashed as it lies in the store: the original may change meanwhile.
         let about = file::about(&new, kind, raw).map_err(|error| named(error, &import.from))?;
         let (digest, _) = Hashed::new(File::open(&new).map_err(failed)?).finish().map_err(failed)?;
-        let mode = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o400));
+        let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o400);
         fs::set_permissions(&new, mode).map_err(failed)?;
         self.place(&new, &self.folder.join("files").join(digest.hex()))?;
         Ok(Image {

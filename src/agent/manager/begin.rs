@@ -69,6 +69,7 @@ impl Agent {
             drivers: drivers.into_iter().map(Candidate::new).collect(),
             registry: Registry::new(machine, damaged, inventory),
             operations: Semaphore::new(settings.limits.operations.max(1) as usize),
+            endings: Semaphore::new(settings.limits.operations.max(1) as usize),
             draining: AtomicBool::new(draining),
             ending: watch::Sender::new(false),
             settings,
@@ -91,10 +92,10 @@ impl Agent {
         let (swept, done) = oneshot::channel();
         agent.inner.spawn(async move {
             sweep.await;
-            let _ = swept.send(());
+            swept.send(()).ok();
         });
         for looked in seen {
-            let _ = looked.await;
+            looked.await.ok();
         }
         if tokio::time::timeout(SWEEP, done).await.is_err() {
             warn!("what belongs to nobody is still being removed");
@@ -160,7 +161,7 @@ async fn measure(common: Arc<Common>) {
         stream::iter(wanted)
             .for_each_concurrent(MEASURED_AT_ONCE, |entry| async move {
                 if let Some(run) = entry.face.running() {
-                    let _ = super::look::measure(&entry.face, &run, patience).await;
+                    super::look::measure(&entry.face, &run, patience).await.ok();
                 }
             })
             .await;

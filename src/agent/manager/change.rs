@@ -13,15 +13,23 @@ use crate::agent::cdi;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::record::Record;
-use crate::agent::registry::{Admitted, Entry};
+use crate::agent::registry::{Admitted, Entry, other_spec};
 use crate::agent::spec::{Spec, check};
 use crate::agent::store::write_synced;
 use crate::proto::hypervisor::v1;
 
 /// Attempts to reach an actor that is just ending, because its instance was deleted and made anew.
 const ATTEMPTS: usize = 16;
+/// For an actor that ends to answer those that it still heard.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Longest time that a stop may give, in seconds.
 const LONGEST_STOP_S: i32 = 24 * 3600;
+
+/// Who refused a new instance: an actor writes down by itself what it was asked for.
+enum Refused {
+    Here(AgentError),
+    ByActor(AgentError),
+}
 
 impl Agent {
     /// Makes an instance, or finds that it is there and was asked for in the same words. It does not run unless the request
@@ -37,18 +45,45 @@ impl Agent {
     ) -> Result<Record, AgentError> {
         let asked = Instant::now();
         let named = request.instance_id.clone();
-        let admitted = match self.alive().and_then(|()| check::check(&request, &self.inner.common.settings)) {
-            Ok((id, spec)) => self.admit(&id, spec, caller, asked).await,
-            Err(error) => Err(error),
+        let checked = self.alive().and_then(|()| check::check(&request, &self.inner.common.settings));
+        let made = match checked {
+            Ok((id, spec)) => self.made(&id, &spec, caller, asked).await,
+            Err(error) => Err(Refused::Here(error)),
         };
-        match admitted {
-            Ok(id) => self.ask(&id, Order::Create, caller).await,
-            Err(error) => {
+        match made {
+            Ok(made) => Ok(made),
+            Err(Refused::ByActor(error)) => Err(error),
+            Err(Refused::Here(error)) => {
                 let outcome: Result<(), _> = Err(error.clone());
                 self.audit(caller, "create", &named, &outcome).await;
                 Err(error)
             }
         }
+    }
+
+    /// One that was just being deleted is made anew, once it is gone.
+    async fn made(
+        &self,
+        id: &InstanceId,
+        spec: &Spec,
+        caller: &str,
+        asked: Instant,
+    ) -> Result<Record, Refused> {
+        for _ in 0..ATTEMPTS {
+            self.admit(id, spec.clone(), caller, asked).await.map_err(Refused::Here)?;
+            match self.ask(id, Order::Create, caller).await {
+                Err(AgentError::NotFound { what: "instance", .. }) => {
+                    self.alive().map_err(Refused::ByActor)?;
+                }
+                // Deleted while it was asked for, and made anew by somebody else.
+                Ok(made) if made.spec.request != spec.request => {
+                    return Err(Refused::ByActor(other_spec(id)));
+                }
+                outcome => return outcome.map_err(Refused::ByActor),
+            }
+        }
+        let error = format!("instance {id} is deleted again and again while it is asked for");
+        Err(Refused::ByActor(AgentError::Unavailable(error)))
     }
 
     async fn admit(
@@ -57,7 +92,7 @@ impl Agent {
         spec: Spec,
         caller: &str,
         asked: Instant,
-    ) -> Result<InstanceId, AgentError> {
+    ) -> Result<(), AgentError> {
         let common = &self.inner.common;
         if spec.options.gpu_count > 0 || !spec.options.cdi_devices.is_empty() {
             let documents = common.settings.cdi.folders.clone();
@@ -72,7 +107,7 @@ impl Agent {
                 self.inner.spawn(actor.run(Begin::Create { caller: caller.to_owned(), asked }));
             }
         }
-        Ok(id.clone())
+        Ok(())
     }
 
     /// Starts it. One that runs is left alone.
@@ -81,8 +116,7 @@ impl Agent {
     /// `NotFound`; `Unavailable` while draining; what the driver says.
     pub async fn start(&self, id: &str, caller: &str) -> Result<Record, AgentError> {
         if self.inner.common.draining.load(Ordering::Relaxed) {
-            let error = AgentError::Unavailable("the node is draining: it starts nothing".to_owned());
-            return self.refused("start", id, caller, error).await;
+            return self.refused("start", id, caller, starts_nothing()).await;
         }
         self.order("start", id, Ok(Order::Start), caller).await
     }
@@ -117,6 +151,10 @@ impl Agent {
     /// As [`Agent::stop`] and [`Agent::start`]. When the start fails it is down, and says so.
     pub async fn restart(&self, id: &str, force: bool, caller: &str) -> Result<Record, AgentError> {
         let grace = if force { Duration::ZERO } else { self.usual_grace() };
+        let draining = self.inner.common.draining.load(Ordering::Relaxed);
+        if draining && self.entry(id).is_ok_and(|entry| entry.face.running().is_none()) {
+            return self.refused("restart", id, caller, starts_nothing()).await;
+        }
         self.order("restart", id, Ok(Order::Restart { grace }), caller).await
     }
 
@@ -208,7 +246,7 @@ impl Agent {
             let caller = caller.to_owned();
             let message = Message { order, caller, asked: Instant::now(), reply };
             if entry.inbox.send(message).await.is_ok()
-                && let Ok(outcome) = answer.await
+                && let Some(outcome) = answered(&entry, answer).await
             {
                 return outcome;
             }
@@ -217,14 +255,28 @@ impl Agent {
         }
         match self.inner.common.registry.get(id) {
             Some(_) => Err(AgentError::Internal(format!("the keeper of instance {id} has ended"))),
-            None if order == Order::Create => {
-                Err(AgentError::Unavailable(format!("instance {id} was deleted while it was asked for")))
-            }
             None => Err(AgentError::not_found("instance", id)),
         }
     }
 
     async fn audit<T>(&self, caller: &str, what: &str, id: &str, outcome: &Result<T, AgentError>) {
         self.inner.common.audit.write(&AuditEntry::new(caller, what, id, outcome)).await;
+    }
+}
+
+fn starts_nothing() -> AgentError {
+    AgentError::Unavailable("the node is draining: it starts nothing".to_owned())
+}
+
+/// Waits for an answer; `None` when the actor has ended without one. A message that comes in the moment in which its box is
+/// closed is read by nobody, and would keep the box alive as long as its sender waits.
+async fn answered(
+    entry: &Entry,
+    mut answer: oneshot::Receiver<Result<Record, AgentError>>,
+) -> Option<Result<Record, AgentError>> {
+    tokio::select! {
+        biased;
+        outcome = &mut answer => outcome.ok(),
+        () = entry.inbox.closed() => tokio::time::timeout(LAST_ANSWERS, answer).await.ok()?.ok(),
     }
 }

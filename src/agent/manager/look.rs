@@ -12,6 +12,7 @@ use crate::agent::console::{Source, not_running};
 use crate::agent::driver::Ability;
 use crate::agent::error::AgentError;
 use crate::agent::face::Face;
+use crate::agent::gpu;
 use crate::agent::id::InstanceId;
 use crate::agent::node::Node;
 use crate::agent::record::Record;
@@ -35,7 +36,7 @@ impl Agent {
         entries.iter().map(|entry| Record::clone(&entry.face.record())).collect()
     }
 
-    /// What an instance uses: measured now, or less than a second ago.
+    /// What an instance uses, measured now.
     ///
     /// # Errors
     /// `NotFound`; `Precondition` when it does not run; what the driver says.
@@ -44,10 +45,8 @@ impl Agent {
         let Some(run) = face.running() else {
             return Err(AgentError::Precondition(format!("instance {id} does not run: it uses nothing")));
         };
-        match face.samples.fresh(run.run, face.spec.cpu_cores) {
-            Some(stats) => Ok(stats),
-            None => measure(&face, &run, self.inner.common.patience.usage).await,
-        }
+        face.samples.ask();
+        measure(&face, &run, self.inner.common.patience.usage).await
     }
 
     /// The console of an instance, with what it said before. Ends with the run.
@@ -117,7 +116,7 @@ impl Agent {
         &self.inner.common.audit
     }
 
-    fn entry(&self, id: &str) -> Result<Entry, AgentError> {
+    pub(super) fn entry(&self, id: &str) -> Result<Entry, AgentError> {
         let id: InstanceId = id.parse()?;
         self.inner.common.registry.get(&id).ok_or_else(|| AgentError::not_found("instance", &id))
     }
@@ -125,6 +124,7 @@ impl Agent {
 
 /// Asks the driver of a run.
 pub(super) async fn measure(face: &Face, run: &Source, patience: Duration) -> Result<Stats, AgentError> {
-    let usage = guarded("usage", patience, run.driver.usage(&run.ground, &run.handle)).await?;
-    Ok(face.samples.add(run.run, usage, face.spec.cpu_cores))
+    let used = guarded("usage", patience, run.driver.usage(&run.ground, &run.handle));
+    let (usage, gpus) = tokio::join!(used, gpu::figures(&run.ground.devices, patience));
+    Ok(face.samples.add(run.run, usage?, gpus, face.spec.cpu_cores))
 }

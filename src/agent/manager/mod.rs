@@ -105,6 +105,10 @@ impl Agent {
             tracing::warn!("operations are cut off: the next life of the agent finishes them");
             tasks.shutdown().await;
         }
+        let drivers = self.inner.common.drivers.iter().map(|candidate| candidate.driver.clone());
+        let drivers: Vec<_> = drivers.collect();
+        let close = move || drivers.iter().for_each(|driver| driver.close());
+        drop(tokio::task::spawn_blocking(close).await);
     }
 
     fn alive(&self) -> Result<(), AgentError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Network, Options, PREFIX, Restart};
 use crate::agent::error::AgentError;
 use crate::agent::spec::Kind;
-use crate::agent::spec::text::{is_component, no_controls};
+use crate::agent::spec::text::{is_component, no_controls, shown};
 
 /// Annotations that there are, without their prefix; from the fifth on they are for containers alone.
 pub const NAMES: [&str; 12] = [
@@ -82,7 +82,7 @@ fn one(options: &mut Options, name: &str, value: &str, kind: Kind) -> Result<(),
         "pids-limit" => options.pids_limit = number(value, 1, 4 << 20)? as u32,
         "runtime" => {
             if !is_component(value) {
-                return Err(format!("is {value:?}; expected the name of a runtime of the settings"));
+                return Err(format!("is {}; expected the name of a runtime of the settings", shown(value)));
             }
             value.clone_into(&mut options.runtime);
         }
@@ -96,13 +96,14 @@ fn truth(value: &str) -> Result<bool, String> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(format!("is {value:?}; expected true or false")),
+        _ => Err(format!("is {}; expected true or false", shown(value))),
     }
 }
 
 fn number(value: &str, least: u64, most: u64) -> Result<u64, String> {
-    let number = value.parse::<u64>().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("is {value:?}; expected a number from {least} to {most}"))
+    let plain = value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value.parse::<u64>().ok().filter(|number| plain && (least..=most).contains(number));
+    number.ok_or_else(|| format!("is {}; expected a number from {least} to {most}", shown(value)))
 }
 
 fn restart(value: &str) -> Result<Restart, String> {
@@ -112,7 +113,7 @@ fn restart(value: &str) -> Result<Restart, String> {
         "on-failure" => Ok(Restart::OnFailure { most: 0 }),
         _ => match value.strip_prefix("on-failure:") {
             Some(most) => Ok(Restart::OnFailure { most: number(most, 1, 1_000_000)? as u32 }),
-            None => Err(format!("is {value:?}; expected never, on-failure, on-failure:N or always")),
+            None => Err(format!("is {}; expected never, on-failure, on-failure:N or always", shown(value))),
         },
     }
 }
@@ -124,8 +125,10 @@ pub(in crate::agent) fn network(value: &str, kind: Kind) -> Result<Network, Stri
         ("cable", _) => Ok(Network::Cable),
         ("host", Kind::Container) => Ok(Network::Host),
         ("user", Kind::Vm | Kind::MicroVm) => Ok(Network::User),
-        (_, Kind::Container) => Err(format!("is {value:?}; expected none, host or cable for a container")),
-        (..) => Err(format!("is {value:?}; expected none, cable or user for a {}", kind.name())),
+        (_, Kind::Container) => {
+            Err(format!("is {}; expected none, host or cable for a container", shown(value)))
+        }
+        (..) => Err(format!("is {}; expected none, cable or user for a {}", shown(value), kind.name())),
     }
 }
 
@@ -137,15 +140,15 @@ fn devices(value: &str) -> Result<Vec<String>, String> {
         let good = |text: &str| is_component(&text.replace(':', "."));
         let known = parts.is_some_and(|((vendor, class), name)| good(vendor) && good(class) && good(name));
         if !known {
-            return Err(format!("has {device:?}; expected names like vendor.com/class=name"));
+            return Err(format!("has {}; expected names like vendor.com/class=name", shown(device)));
         }
         if found.iter().any(|before| before == device) {
-            return Err(format!("has {device:?} twice"));
+            return Err(format!("has {} twice", shown(device)));
+        }
+        if found.len() == MOST_DEVICES {
+            return Err(format!("has more than {MOST_DEVICES} devices; expected at most that"));
         }
         found.push(device.to_owned());
-    }
-    if found.len() > MOST_DEVICES {
-        return Err(format!("has {} devices; expected at most {MOST_DEVICES}", found.len()));
     }
     Ok(found)
 }
@@ -170,7 +173,7 @@ fn size(value: &str) -> Result<u64, String> {
     });
     parsed
         .filter(|bytes| *bytes <= 1 << 50)
-        .ok_or_else(|| format!("is {value:?}; expected bytes, or a number with Ki, Mi, Gi, K, M or G"))
+        .ok_or_else(|| format!("is {}; expected bytes, or a number with Ki, Mi, Gi, K, M or G", shown(value)))
 }
 
 /// `UID[:GID]`.
@@ -182,7 +185,11 @@ fn user(value: &str) -> Result<String, String> {
         None => number(value),
         Some((user, group)) => number(user) && number(group),
     };
-    if good { Ok(value.to_owned()) } else { Err(format!("is {value:?}; expected UID or UID:GID, in digits")) }
+    if good {
+        Ok(value.to_owned())
+    } else {
+        Err(format!("is {}; expected UID or UID:GID, in digits", shown(value)))
+    }
 }
 
 #[cfg(test)]
@@ -247,6 +254,7 @@ mod tests {
             ("cdi-devices", "a.com/gpu=0,a.com/gpu=0", Kind::Container),
             ("gpu-count", "-1", Kind::Container),
             ("gpu-count", "65", Kind::Container),
+            ("gpu-count", "+1", Kind::Container),
             ("gpu-count", "1", Kind::Vm),
             ("shm-size", "16 GiB", Kind::Container),
             ("shm-size", "+1Gi", Kind::Container),
@@ -255,6 +263,7 @@ mod tests {
             ("ready-line", " ", Kind::Vm),
             ("ready-line", "a\nb", Kind::Vm),
             ("pids-limit", "0", Kind::Container),
+            ("pids-limit", "+7", Kind::Container),
             ("runtime", "/bin/sh", Kind::Container),
             ("user", "root", Kind::Container),
             ("user", "1:", Kind::Container),

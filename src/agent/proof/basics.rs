@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::agent::driver::Ability;
-use crate::agent::driver::fake::Manners;
+use crate::agent::driver::fake::{DriverFault, Manners};
 use crate::agent::record::Wanted;
 
 #[tokio::test]
@@ -44,6 +44,24 @@ async fn what_is_so_already_is_no_error() {
     assert_eq!(house.world.starts(&id("a")), 1);
     let again = agent.create(container("a"), "you").await.unwrap();
     assert_eq!(again.state, State::Running, "the same request finds the same instance");
+}
+
+#[tokio::test]
+async fn one_that_is_asked_for_while_it_is_deleted_is_made_anew() {
+    let house = House::new();
+    let agent = house.open().await;
+    let first = agent.create(container("a"), "me").await.unwrap();
+    house.world.plan("destroy", DriverFault::Slow(Duration::from_millis(300)));
+    let deleting = tokio::spawn({
+        let agent = agent.clone();
+        async move { agent.delete("a", true, "me").await }
+    });
+    until_state(&agent, "a", State::Deleting).await;
+    let second = agent.create(container("a"), "you").await.unwrap();
+    deleting.await.unwrap().unwrap();
+    assert!(second.created_ms >= first.created_ms + 250, "{second:?} is the one that went");
+    assert_eq!(agent.get("a").unwrap().state, State::Stopped);
+    assert_eq!(house.world.made(), [id("a")].into());
 }
 
 #[tokio::test]
@@ -144,7 +162,9 @@ async fn a_draining_node_takes_nothing_new_also_after_a_restart_and_lets_the_res
     assert!(matches!(agent.create(container("b"), "me").await, Err(AgentError::Unavailable(_))));
     assert!(matches!(agent.start("a", "me").await, Err(AgentError::Unavailable(_))));
     assert!(agent.create(with("a", &[("autostart", "true")]), "me").await.is_ok(), "that is nothing new");
+    assert!(agent.restart("a", false, "me").await.is_ok(), "it ran before");
     assert!(agent.stop("a", false, 0, "me").await.is_ok());
+    assert!(matches!(agent.restart("a", false, "me").await, Err(AgentError::Unavailable(_))));
     agent.undrain("me").await.unwrap();
     assert!(agent.create(container("b"), "me").await.is_ok());
 }

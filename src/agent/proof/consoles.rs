@@ -62,11 +62,18 @@ async fn a_reader_that_does_not_read_holds_up_nobody_and_is_told_what_it_missed(
     assert!(bytes > 1 << 20, "{bytes}");
     let Some(Output::Data(data)) = slow.output.recv().await else { panic!("it goes on") };
     assert!(data.iter().all(|byte| *byte == b'x'));
-    let log: u64 = std::fs::read_dir(house.folder.path().join("instances/a/console"))
-        .unwrap()
-        .map(|entry| entry.unwrap().metadata().unwrap().len())
-        .sum();
-    assert!(log >= 200 * (8 << 10), "the file has all: {log}");
+    let written = || -> u64 {
+        let files = std::fs::read_dir(house.folder.path().join("instances/a/console")).unwrap();
+        files.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    };
+    // Readers first, the file after.
+    for _ in 0..1000 {
+        if written() >= 200 * (8 << 10) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the file has all: {}", written());
 }
 
 #[tokio::test]
@@ -120,4 +127,22 @@ async fn a_console_that_breaks_is_found_again() {
     agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
     let mut console = agent.console("a").unwrap();
     read_until(&mut console, "says hello").await;
+}
+
+#[tokio::test]
+async fn a_late_reader_reads_its_run_to_the_end_and_nothing_of_the_next() {
+    let house = House::new();
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
+    let mut late = agent.console("a").unwrap();
+    house.world.says(&id("a"), b"the end of the first run");
+    agent.restart("a", false, "me").await.unwrap();
+    read_until(&mut agent.console("a").unwrap(), "run 2").await;
+    let mut read = late.scrollback.to_vec();
+    while let Some(output) = late.output.recv().await {
+        let Output::Data(data) = output else { panic!("{output:?}") };
+        read.extend_from_slice(&data);
+    }
+    let read = String::from_utf8_lossy(&read).into_owned();
+    assert!(read.ends_with("the end of the first run"), "{read:?}");
 }

@@ -82,7 +82,7 @@ async fn those_that_are_made_and_deleted_in_turns_by_many_are_there_or_not_and_n
     while let Some(done) = callers.join_next().await {
         done.unwrap();
     }
-    let _ = agent.delete("a", true, "crowd").await;
+    agent.delete("a", true, "crowd").await.ok();
     assert_eq!((house.folders(), house.world.made().len(), agent.list().len()), ((0, 0), 0, 0));
     assert_eq!(house.world.violations(), Vec::<String>::new());
 }

@@ -1,7 +1,11 @@
 //! Drivers that fail, hang and panic.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
-use crate::agent::driver::fake::DriverFault::{Fail, FailAfter, Hang, HangAfter, Panic, PanicAfter};
+use crate::agent::driver::fake::DriverFault::{self, Fail, FailAfter, Hang, HangAfter, Panic, PanicAfter};
+use crate::agent::record::Wanted;
 
 fn house() -> House {
     let mut house = House::new();
@@ -52,7 +56,9 @@ async fn a_start_that_fails_leaves_no_run_behind() {
 
 #[tokio::test]
 async fn a_half_run_that_cannot_be_taken_away_is_taken_away_before_the_next_start() {
-    let house = house();
+    let mut house = house();
+    house.patience.first_delay = Duration::from_secs(5);
+    house.patience.longest_delay = Duration::from_secs(5);
     let agent = house.open().await;
     agent.create(container("a"), "me").await.unwrap();
     house.world.plan("start", FailAfter);
@@ -137,4 +143,112 @@ async fn statistics_of_a_driver_that_hangs_hold_up_nobody() {
     let begun = std::time::Instant::now();
     assert!(agent.stats("a").await.is_err());
     assert!(agent.stats("a").await.is_ok() && begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn what_a_failed_start_left_goes_also_when_nobody_asks_again() {
+    let house = house();
+    let agent = house.open().await;
+    agent.create(container("a"), "me").await.unwrap();
+    house.world.plan("start", FailAfter);
+    house.world.plan("kill", Fail);
+    house.world.plan("kill", Fail);
+    assert!(agent.start("a", "me").await.is_err());
+    let record = until(&agent, "a", |record| record.operation.is_none()).await;
+    assert_eq!((record.state, record.wanted), (State::Failed, Wanted::Stopped));
+    assert_eq!((house.world.alive().len(), house.world.starts(&id("a"))), (0, 1));
+}
+
+#[tokio::test]
+async fn a_policy_goes_on_after_a_restart_that_could_not_be_begun() {
+    let house = house();
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true"), ("restart", "always")]), "me").await.unwrap();
+    house.world.plan("start", FailAfter);
+    house.world.plan("kill", Fail);
+    house.world.plan("kill", Fail);
+    house.world.exits(&id("a"), 1);
+    until_state(&agent, "a", State::Failed).await;
+    until_state(&agent, "a", State::Running).await;
+    assert_eq!(house.world.starts(&id("a")), 3);
+    let broken = house.folder.path().join("instances/a/record.new");
+    std::fs::create_dir(&broken).unwrap();
+    house.world.exits(&id("a"), 1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(house.world.starts(&id("a")), 3, "nothing is done that is not in the journal");
+    std::fs::remove_dir(broken).unwrap();
+    until(&agent, "a", |record| record.state == State::Running && record.started_ms > record.ended_ms).await;
+    assert_eq!((house.world.violations(), house.world.starts(&id("a"))), (Vec::new(), 4));
+}
+
+#[tokio::test]
+async fn a_stop_that_fails_halfway_is_not_undone_by_a_policy() {
+    let mut house = house();
+    house.patience.first_delay = Duration::from_millis(200);
+    house.patience.longest_delay = Duration::from_millis(200);
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true"), ("restart", "always")]), "me").await.unwrap();
+    house.world.plan("start", FailAfter);
+    house.world.plan("kill", Fail);
+    house.world.exits(&id("a"), 1);
+    until(&agent, "a", |record| record.reason.starts_with("start failed")).await;
+    house.world.plan("kill", Fail);
+    assert!(agent.stop("a", true, 0, "me").await.is_err());
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(agent.get("a").unwrap().wanted, Wanted::Stopped);
+    assert_eq!((house.world.alive().len(), house.world.starts(&id("a"))), (0, 2));
+}
+
+#[tokio::test]
+async fn a_stop_after_a_restart_that_broke_off_holds_in_the_next_life_too() {
+    let mut house = house();
+    let broken = house.folder.path().join("instances/a/record.new");
+    let (path, restarting) = (broken.clone(), Arc::new(AtomicBool::new(false)));
+    let armed = restarting.clone();
+    house.crash = Some(Arc::new(move |step| {
+        if step == "end.settled" && armed.load(Ordering::SeqCst) {
+            std::fs::create_dir(&path).unwrap();
+        }
+    }));
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
+    restarting.store(true, Ordering::SeqCst);
+    assert!(agent.restart("a", true, "me").await.is_err());
+    std::fs::remove_dir(broken).unwrap();
+    assert_eq!(agent.stop("a", false, 0, "me").await.unwrap().state, State::Stopped);
+    agent.shutdown().await;
+    drop(agent);
+    let agent = house.open().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((agent.get("a").unwrap().state, house.world.starts(&id("a"))), (State::Stopped, 1));
+}
+
+#[tokio::test]
+async fn what_is_ended_does_not_wait_for_what_is_made() {
+    let mut house = house();
+    house.settings.limits.operations = 1;
+    house.patience.prepare = Duration::from_secs(60);
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
+    house.world.plan("prepare", DriverFault::Slow(Duration::from_secs(3)));
+    let making = {
+        let agent = agent.clone();
+        tokio::spawn(async move { agent.create(container("b"), "me").await })
+    };
+    until(&agent, "b", |record| record.state == State::Creating).await;
+    let begun = std::time::Instant::now();
+    agent.stop("a", true, 0, "me").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(making.await.unwrap().unwrap().state, State::Stopped);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_down_leaves_nothing_either() {
+    let house = house();
+    let agent = house.open().await;
+    std::fs::create_dir_all(house.folder.path().join("instances/a/record.new")).unwrap();
+    let refused = agent.create(container("a"), "me").await;
+    assert!(matches!(refused, Err(AgentError::Internal(_))), "{refused:?}");
+    assert_eq!((house.folders(), house.world.made().len()), ((0, 0), 0));
+    assert!(agent.create(container("a"), "me").await.is_ok());
 }

@@ -1,15 +1,36 @@
 //! Random requests, faults, hang-ups, crashes and power cuts against what must always hold.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::agent::driver::fake::DriverFault::{self, Fail, FailAfter, Hang, HangAfter, Panic, PanicAfter};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
-static STEPS: AtomicUsize = AtomicUsize::new(0);
+/// Far from the end of a fuse.
+const NO_FUSE: i64 = i64::MAX / 2;
+
+/// What the trials did: a trial in which nothing is made proves nothing.
+#[derive(Debug, Default)]
+struct Tally {
+    steps: AtomicUsize,
+    made: AtomicUsize,
+    started: AtomicUsize,
+    stopped: AtomicUsize,
+    deleted: AtomicUsize,
+    /// Lives that ended while something ran.
+    cut: AtomicUsize,
+    /// Lives that ended in the middle of an operation.
+    burnt: AtomicUsize,
+}
+
+fn one_more(count: &AtomicUsize) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Wish {
@@ -29,7 +50,9 @@ enum Step {
     /// Something ends by itself.
     Exit { who: usize, code: i32 },
     /// So many calls of a hundred go wrong from now on.
-    Weather { percent: u64 },
+    Weather { percent: u64, seed: u64 },
+    /// The agent is cut off in the middle of an operation, when its journal has come so many steps farther.
+    Fuse { steps: i64 },
     /// The agent is cut off.
     Crash,
     /// It ends in good order.
@@ -55,8 +78,9 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(who, wish, patience_ms)| Step::Ask { who, wish, patience_ms }),
         3 => (who.clone(), wishes(), wishes()).prop_map(|(who, one, two)| Step::Both { who, wishes: [one, two] }),
         4 => (who, 0..2).prop_map(|(who, code)| Step::Exit { who, code }),
-        2 => (0..40_u64).prop_map(|percent| Step::Weather { percent }),
-        2 => Just(Step::Crash),
+        2 => (0..40_u64, any::<u64>()).prop_map(|(percent, seed)| Step::Weather { percent, seed }),
+        2 => (0..12_i64).prop_map(|steps| Step::Fuse { steps }),
+        1 => Just(Step::Crash),
         1 => Just(Step::Shutdown),
         1 => Just(Step::PowerCut),
     ]
@@ -81,7 +105,7 @@ async fn ask(agent: &Agent, who: usize, wish: Wish) -> Result<Record, AgentError
             agent.create(request, "me").await
         }
         Wish::Start => agent.start(name, "me").await,
-        Wish::Stop { force } => agent.stop(name, force, 1, "me").await,
+        Wish::Stop { force } => agent.stop(name, force, 0, "me").await,
         Wish::Restart { force } => agent.restart(name, force, "me").await,
         Wish::Delete { force } => agent.delete(name, force, "me").await,
     }
@@ -164,9 +188,10 @@ async fn live(
     agent: &Agent,
     promises: &mut Promises,
     steps: &mut impl Iterator<Item = Step>,
+    (fuse, tally): (&AtomicI64, &Tally),
 ) -> bool {
     for step in steps.by_ref() {
-        STEPS.fetch_add(1, Ordering::Relaxed);
+        one_more(&tally.steps);
         match step {
             Step::Ask { who, wish, patience_ms } => {
                 promises.asked(who, wish);
@@ -176,21 +201,21 @@ async fn live(
                     Some(ms) => tokio::time::timeout(Duration::from_millis(ms), asked).await,
                 };
                 if let Ok(answer) = answer {
+                    tally.count(wish, &answer);
                     promises.answered(&house.world, who, wish, &answer);
                 }
             }
             Step::Both { who, wishes: [one, two] } => {
                 promises.asked(who, one);
                 promises.asked(who, two);
-                let _ = tokio::join!(ask(agent, who, one), ask(agent, who, two));
+                drop(tokio::join!(ask(agent, who, one), ask(agent, who, two)));
                 promises.stopped.remove(&who);
             }
             Step::Exit { who, code } => {
                 house.world.exits(&id(NAMES[who]), code);
             }
-            Step::Weather { percent } => {
-                weather(&house.world, percent, 0x9e37_79b9_7f4a_7c15 ^ percent << 20 | 1)
-            }
+            Step::Weather { percent, seed } => weather(&house.world, percent, seed | 1),
+            Step::Fuse { steps } => fuse.store(steps, Ordering::SeqCst),
             Step::Crash => return true,
             Step::Shutdown => {
                 agent.shutdown().await;
@@ -201,13 +226,35 @@ async fn live(
                 return true;
             }
         }
+        if fuse.load(Ordering::SeqCst) < 0 {
+            one_more(&tally.burnt);
+            return true;
+        }
         promises.check(house, agent);
     }
     false
 }
 
-fn trial(steps: Vec<Step>) {
+impl Tally {
+    fn count(&self, wish: Wish, answer: &Result<Record, AgentError>) {
+        match (wish, answer) {
+            (Wish::Create, Ok(_)) => one_more(&self.made),
+            (Wish::Start | Wish::Restart { .. }, Ok(_)) => one_more(&self.started),
+            (Wish::Stop { .. }, Ok(_)) => one_more(&self.stopped),
+            (Wish::Delete { .. }, Ok(_)) => one_more(&self.deleted),
+            (_, Err(_)) => {}
+        }
+    }
+}
+
+fn trial(steps: Vec<Step>, tally: &Tally) {
     let mut house = House::new();
+    let fuse = Arc::new(AtomicI64::new(NO_FUSE));
+    let burning = fuse.clone();
+    house.crash = Some(Arc::new(move |step| {
+        let left = burning.fetch_sub(1, Ordering::SeqCst);
+        assert!(left > 0, "cut off at {step}");
+    }));
     let ms = Duration::from_millis;
     let limit = ms(25);
     house.patience = Patience {
@@ -225,24 +272,31 @@ fn trial(steps: Vec<Step>) {
         longest_delay: ms(20),
         calm_run: ms(1000),
     };
+    house.settings.limits.stop_s = 0.03;
     let cdi = house.folder.path().join("cdi");
     std::fs::create_dir(&cdi).unwrap();
-    let cards = r#"{"kind": "nvidia.com/gpu", "devices": [{"name": "0"}, {"name": "1"}]}"#;
+    let cards =
+        r#"{"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0"}, {"name": "1"}]}"#;
     std::fs::write(cdi.join("gpu.json"), cards).unwrap();
     house.settings.cdi.folders = vec![cdi];
     let mut promises = Promises::default();
     let mut steps = steps.into_iter();
     let mut goes_on = true;
     while goes_on {
+        fuse.store(NO_FUSE, Ordering::SeqCst);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         goes_on = runtime.block_on(async {
             let agent = house.open().await;
             promises.check(&house, &agent);
-            live(&house, &agent, &mut promises, &mut steps).await
+            live(&house, &agent, &mut promises, &mut steps, (&fuse, tally)).await
         });
         drop(runtime);
+        if !house.world.alive().is_empty() {
+            one_more(&tally.cut);
+        }
     }
+    fuse.store(NO_FUSE, Ordering::SeqCst);
     house.world.calm();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -250,7 +304,7 @@ fn trial(steps: Vec<Step>) {
         promises.check(&house, &agent);
         for _ in 0..500 {
             for name in NAMES {
-                let _ = agent.delete(name, true, "me").await;
+                agent.delete(name, true, "me").await.ok();
             }
             if agent.list().is_empty() {
                 break;
@@ -264,15 +318,30 @@ fn trial(steps: Vec<Step>) {
     });
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: std::env::var("NEURO_AGENT_TRIALS").ok().and_then(|n| n.parse().ok()).unwrap_or(24),
-        max_shrink_iters: 60,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn what_is_promised_holds_through_faults_hang_ups_and_crashes(steps in prop::collection::vec(steps(), 20..120)) {
-        trial(steps);
+#[test]
+fn what_is_promised_holds_through_faults_hang_ups_and_crashes() {
+    let trials = std::env::var("NEURO_AGENT_TRIALS").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
+    let config = ProptestConfig { cases: trials, max_shrink_iters: 60, ..ProptestConfig::default() };
+    let tally = Tally::default();
+    let tried = TestRunner::new(ProptestConfig { source_file: Some(file!()), ..config }).run(
+        &prop::collection::vec(steps(), 20..120),
+        |steps| {
+            trial(steps, &tally);
+            Ok(())
+        },
+    );
+    tried.unwrap_or_else(|error| panic!("{error}"));
+    println!("{tally:?}");
+    let Tally { made, started, stopped, deleted, cut, burnt, .. } = &tally;
+    for (what, count) in [
+        ("made", made),
+        ("started", started),
+        ("stopped", stopped),
+        ("deleted", deleted),
+        ("cut", cut),
+        ("burnt", burnt),
+    ] {
+        let count = count.load(Ordering::Relaxed);
+        assert!(count * 2 >= trials as usize, "{count} {what} in {trials} trials");
     }
 }

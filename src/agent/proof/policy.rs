@@ -4,14 +4,19 @@ use super::*;
 use crate::agent::driver::fake::Manners;
 
 #[tokio::test]
-async fn an_end_is_told_by_its_code() {
+async fn an_end_is_told_by_its_code_and_a_bad_one_by_its_last_line_too() {
     let house = House::new();
     let agent = house.open().await;
-    for (name, code, state) in [("good", 0, State::Stopped), ("bad", 3, State::Failed)] {
+    let cases = [
+        ("good", 0, State::Stopped, "exit 0"),
+        ("bad", 3, State::Failed, "exit 3; its last line: no space left"),
+    ];
+    for (name, code, state, reason) in cases {
         agent.create(with(name, &[("autostart", "true")]), "me").await.unwrap();
+        assert!(house.world.says(&id(name), b"\x1b[31mno space left\x1b[0m\r\n"));
         assert!(house.world.exits(&id(name), code));
         let record = until_state(&agent, name, state).await;
-        assert_eq!((record.exit.unwrap().code, record.reason), (code, format!("exit {code}")));
+        assert_eq!((record.exit.unwrap().code, record.reason.as_str()), (code, reason));
     }
 }
 
@@ -53,7 +58,10 @@ async fn a_stop_is_never_undone_also_not_by_a_restart_of_the_agent() {
     house.world.exits(&id("a"), 1);
     until_state(&agent, "a", State::Failed).await;
     let stopped = agent.stop("a", false, 0, "me").await.unwrap();
-    assert_eq!(stopped.state, State::Stopped);
+    assert_eq!(
+        (stopped.state, stopped.reason.as_str()),
+        (State::Stopped, "exit 1; its last line: a says hello, run 1")
+    );
     tokio::time::sleep(Duration::from_millis(400)).await;
     agent.shutdown().await;
     drop(agent);

@@ -48,8 +48,7 @@ fn live(house: &mut House, crash_at: Option<usize>) -> Vec<String> {
     assert_eq!(outcome.is_ok(), crash_at.is_none(), "{outcome:?}");
     drop(runtime);
     house.crash = None;
-    let steps = steps.lock().unwrap().clone();
-    steps
+    std::mem::take(&mut *steps.lock().unwrap())
 }
 
 #[test]
@@ -130,7 +129,7 @@ fn what_runs_goes_on_untouched_through_twenty_lives() {
 async fn what_belongs_to_nobody_is_swept_and_what_cannot_be_read_is_left_alone() {
     let house = House::new();
     let agent = house.open().await;
-    for name in ["kept", "damaged", "nobodys"] {
+    for name in ["kept", "damaged", "nobodys", "headless"] {
         agent.create(with(name, &[("autostart", "true")]), "me").await.unwrap();
     }
     agent.shutdown().await;
@@ -138,10 +137,15 @@ async fn what_belongs_to_nobody_is_swept_and_what_cannot_be_read_is_left_alone()
     let instances = house.folder.path().join("instances");
     std::fs::write(instances.join("damaged/record.json"), "{").unwrap();
     std::fs::remove_dir_all(instances.join("nobodys")).unwrap();
+    std::fs::remove_file(instances.join("headless/record.json")).unwrap();
     std::fs::create_dir(instances.join(".gone-earlier")).unwrap();
+    std::fs::create_dir(instances.join("bare")).unwrap();
+    std::fs::write(instances.join("bare/record.new"), "{").unwrap();
     let agent = house.open().await;
-    assert_eq!(house.world.alive(), [id("damaged"), id("kept")].into());
+    assert_eq!(house.world.alive(), [id("damaged"), id("headless"), id("kept")].into());
     assert_eq!(agent.list().len(), 1);
-    assert!(matches!(agent.create(container("damaged"), "me").await, Err(AgentError::AlreadyExists(_))));
-    assert_eq!(house.folders(), (2, 2));
+    for name in ["damaged", "headless"] {
+        assert!(matches!(agent.create(container(name), "me").await, Err(AgentError::AlreadyExists(_))));
+    }
+    assert_eq!(house.folders(), (3, 3));
 }

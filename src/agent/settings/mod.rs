@@ -62,7 +62,7 @@ pub struct LimitSettings {
     pub instances: u32,
     /// Memory that all instances together may ask for, as a share of the machine's.
     pub memory_share: f64,
-    /// Cores that all instances together may ask for, as a share of the machine's.
+    /// Cores that all instances together may ask for, as a share of the machine's. Many wait most of the time.
     pub cpu_share: f64,
     /// Processes and threads of a container that sets none.
     pub pids: u32,
@@ -82,7 +82,7 @@ impl Default for LimitSettings {
             memory_bytes: 512 << 20,
             instances: 1000,
             memory_share: 0.9,
-            cpu_share: 16.0,
+            cpu_share: 256.0,
             pids: 4096,
             scrollback_bytes: 1 << 20,
             console_log_bytes: 8 << 20,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::text::{image_name, no_controls, no_nul};
+use super::text::{image_name, no_controls, no_nul, shown};
 use super::{Kind, Spec, container, machine};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
@@ -25,7 +25,7 @@ const LONGEST_LABEL: usize = 1024;
 /// Longest value of an annotation.
 const LONGEST_ANNOTATION: usize = 64 << 10;
 /// Most cores of an instance.
-const MOST_CORES: u32 = 1024;
+pub(super) const MOST_CORES: u32 = 1024;
 
 /// A wrong field.
 pub(super) fn wrong(field: impl Into<String>) -> impl FnOnce(String) -> AgentError {
@@ -105,7 +105,7 @@ fn pairs(field: &str, pairs: &BTreeMap<String, String>, longest: usize) -> Resul
         return Err(AgentError::invalid(field, problem));
     }
     for (key, value) in pairs {
-        let named = format!("{field}[{:?}]", key.chars().take(80).collect::<String>());
+        let named = format!("{field}[{}]", shown(key));
         if key.is_empty() {
             return Err(AgentError::invalid(named, "has no name; expected 1 to 253 bytes"));
         }
@@ -175,7 +175,8 @@ fn network(asked: Option<&NetworkSpec>, kind: Kind, options: &mut Options) -> Re
     let network = options::network(&asked.network_id, kind).map_err(wrong("spec.network.network_id"))?;
     match options.network {
         Some(before) if before != network => {
-            let problem = format!("is {:?}, and {} says otherwise", asked.network_id, annotation("network"));
+            let problem =
+                format!("is {}, and {} says otherwise", shown(&asked.network_id), annotation("network"));
             refuse("network_id", &problem)
         }
         _ => {

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::check::wrong;
-use super::text::{is_component, no_controls, no_nul};
+use super::text::{is_component, no_controls, no_nul, shown};
 use super::{Kind, Mount};
 use crate::agent::error::AgentError;
 use crate::proto::hypervisor::v1::VolumeMount;
 
 /// Most words of a command, and most variables.
 const MOST_WORDS: usize = 1024;
-/// Longest word or value: what the kernel takes.
-const LONGEST_WORD: usize = 128 << 10;
+/// Longest word, and longest variable with its name: what the kernel takes beside the zero byte at their end.
+const LONGEST_WORD: usize = (128 << 10) - 1;
 /// Longest name of a variable.
 const LONGEST_VARIABLE: usize = 255;
 /// Most volumes.
@@ -55,14 +55,14 @@ pub(super) fn env(
     for_containers(field, kind, !env.is_empty())?;
     at_most(field, env.len(), MOST_WORDS)?;
     for (name, value) in env {
-        let named = format!("{field}[{:?}]", name.chars().take(80).collect::<String>());
+        let named = format!("{field}[{}]", shown(name));
         let first = name.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
         let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
         if !first || !rest || name.len() > LONGEST_VARIABLE {
             let problem = "is no name of a variable; expected a letter or _ and then letters, digits, _ . -";
             return Err(AgentError::invalid(named, problem));
         }
-        no_nul(value, LONGEST_WORD).map_err(wrong(named))?;
+        no_nul(value, LONGEST_WORD - 1 - name.len()).map_err(wrong(named))?;
     }
     Ok(env.clone())
 }
@@ -76,15 +76,18 @@ pub(super) fn mounts(mounts: &[VolumeMount], kind: Kind) -> Result<Vec<Mount>, A
         let field = format!("{field}[{place}]");
         if !is_component(&mount.name) {
             let problem = format!(
-                "is {:?}; expected a letter or digit and then up to 62 of A-Za-z0-9_.-",
-                mount.name.chars().take(80).collect::<String>()
+                "is {}; expected a letter or digit and then up to 62 of A-Za-z0-9_.-",
+                shown(&mount.name)
             );
             return Err(AgentError::invalid(format!("{field}.name"), problem));
         }
         let named = format!("{field}.mount_path");
         let path = path_inside(&mount.mount_path).map_err(wrong(named.clone()))?;
         if let Some(before) = checked.iter().position(|other| other.path == path) {
-            return Err(AgentError::invalid(named, format!("is {path:?}, as that of entry {before}")));
+            return Err(AgentError::invalid(
+                named,
+                format!("is {}, as that of entry {before}", shown(&path)),
+            ));
         }
         checked.push(Mount { volume: mount.name.clone(), path, read_only: mount.read_only });
     }
@@ -99,13 +102,14 @@ fn path_inside(path: &str) -> Result<String, String> {
     let plain = parts.is_some_and(|mut parts| parts.all(|part| !["", ".", ".."].contains(&part)));
     if !plain {
         return Err(format!(
-            "is {path:?}; expected an absolute path other than /, without . and .. and double slashes"
+            "is {}; expected an absolute path other than /, without . and .. and double slashes",
+            shown(path)
         ));
     }
     let under =
         |root: &str| clean.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     match KERNELS.iter().find(|root| under(root)) {
-        Some(root) => Err(format!("is {path:?}; expected a path outside {root}")),
+        Some(root) => Err(format!("is {}; expected a path outside {root}", shown(path))),
         None => Ok(clean.to_owned()),
     }
 }

@@ -1,7 +1,7 @@
 //! What instances take of the machine, and what only VMs have.
 
-use super::check::{natural, wrong};
-use super::text::{image_name, is_component, no_controls};
+use super::check::{MOST_CORES, natural, wrong};
+use super::text::{image_name, is_component, no_controls, shown};
 use super::{Disk, Kind, Limits};
 use crate::agent::error::AgentError;
 use crate::agent::settings::AgentSettings;
@@ -13,6 +13,8 @@ pub(super) const USUAL_PERIOD_US: i64 = 100_000;
 const PERIODS_US: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
 /// Shortest quota that the kernel takes, in microseconds.
 const LEAST_QUOTA_US: u64 = 1_000;
+/// Most bytes a second: what QEMU takes, and more than there is.
+const MOST_BPS: u64 = 1_000_000_000_000_000;
 /// Least memory that anything runs in.
 const LEAST_MEMORY_BYTES: u64 = 4 << 20;
 /// Most memory.
@@ -49,16 +51,15 @@ pub(super) fn disks(asked: &InstanceSpec) -> Result<Vec<Disk>, AgentError> {
         let field = |name: &str| format!("spec.disks[{place}].{name}");
         let name = if disk.name.is_empty() { format!("disk{place}") } else { disk.name.clone() };
         if !is_component(&name) {
-            let shown: String = name.chars().take(80).collect();
-            let problem =
-                format!("is {shown:?}; expected a letter or digit and then up to 62 of A-Za-z0-9_.-");
+            let expected = "expected a letter or digit and then up to 62 of A-Za-z0-9_.-";
+            let problem = format!("is {}; {expected}", shown(&name));
             return Err(AgentError::invalid(field("name"), problem));
         }
         if disks.iter().any(|other| other.name == name) {
             return Err(AgentError::invalid(field("name"), format!("is {name:?}, as that of another disk")));
         }
         if !["", "ssd", "hdd"].contains(&disk.r#type.as_str()) {
-            let problem = format!("is {:?}; expected ssd, hdd or nothing", disk.r#type);
+            let problem = format!("is {}; expected ssd, hdd or nothing", shown(&disk.r#type));
             return Err(AgentError::invalid(field("type"), problem));
         }
         let size_bytes = natural(&field("size_bytes"), disk.size_bytes)?;
@@ -116,12 +117,20 @@ pub(super) fn limits(asked: &InstanceSpec, kind: Kind) -> Result<Limits, AgentEr
         cpu_period_us: natural("spec.limits.cpu_period", limits.cpu_period)?,
         memory_bytes: memory_bytes("spec.limits.memory_limit", limits.memory_limit)?,
         memory_and_swap_bytes: memory_bytes("spec.limits.memory_swap", limits.memory_swap)?,
-        io_read_bps: natural("spec.limits.io_read_bps", limits.io_read_bps)?,
-        io_write_bps: natural("spec.limits.io_write_bps", limits.io_write_bps)?,
+        io_read_bps: rate("spec.limits.io_read_bps", limits.io_read_bps)?,
+        io_write_bps: rate("spec.limits.io_write_bps", limits.io_write_bps)?,
     };
     processor(&checked, asked.cpu_cores)?;
     memory_limits(&checked, asked.memory_bytes, kind)?;
     Ok(checked)
+}
+
+fn rate(field: &str, number: i64) -> Result<u64, AgentError> {
+    let bps = natural(field, number)?;
+    if bps > MOST_BPS {
+        return Err(AgentError::invalid(field, format!("is {bps}; expected 0 to {MOST_BPS} bytes a second")));
+    }
+    Ok(bps)
 }
 
 fn processor(limits: &Limits, cores: i32) -> Result<(), AgentError> {
@@ -141,6 +150,11 @@ fn processor(limits: &Limits, cores: i32) -> Result<(), AgentError> {
     if cores > 0 && quota > cores.saturating_mul(period) {
         let problem =
             format!("is {quota} of {period} microseconds: more than the {cores} cores of spec.cpu_cores");
+        return Err(AgentError::invalid(field, problem));
+    }
+    let most = u64::from(MOST_CORES) * period;
+    if quota > most {
+        let problem = format!("is {quota} of {period} microseconds; expected at most {most}");
         return Err(AgentError::invalid(field, problem));
     }
     Ok(())

@@ -4,6 +4,8 @@
 pub mod check;
 mod container;
 mod machine;
+#[cfg(test)]
+mod tests;
 pub mod text;
 
 use std::collections::BTreeMap;

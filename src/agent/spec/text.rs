@@ -2,6 +2,17 @@
 
 /// Longest name of an image.
 const LONGEST_NAME: usize = 255;
+/// Most characters of a wrong value that an error repeats: it travels in a header.
+const MOST_SHOWN: usize = 80;
+
+/// A wrong value, as an error shows it: quoted, and cut when it is long.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((place, _)) => format!("{:?}... of {} bytes", text.get(..place).unwrap_or_default(), text.len()),
+        None => format!("{text:?}"),
+    }
+}
 
 /// A single name: a letter or digit, then up to 62 of `A-Za-z0-9_.-`. Never `..`, never with a slash.
 #[must_use]
@@ -26,7 +37,7 @@ pub fn image_name(text: &str) -> Result<(), String> {
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@+".contains(&byte))
             && !part.contains("..")
     };
-    if text.split('/').all(good) { Ok(()) } else { Err(format!("is {text:?}; {expected}")) }
+    if text.split('/').all(good) { Ok(()) } else { Err(format!("is {}; {expected}", shown(text))) }
 }
 
 /// Text without NUL and other control characters.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::size;
 use crate::agent::error::AgentError;
 use crate::agent::image::store::{ImageStore, Import, What};
-use crate::agent::image::{Image, used};
+use crate::agent::image::{Image, detect, used};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::{complain, say};
 use crate::cli::table;
@@ -33,6 +33,8 @@ enum ImageCommand {
 /// What a file or folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// Whatever its first bytes, or the files of its top folder, say.
+    Auto,
     /// An OCI layout, or what `docker save` wrote: a folder or an archive.
     Oci,
     /// A root file system: a folder or an archive.
@@ -54,7 +56,7 @@ struct ImportArgs {
     /// A file or folder.
     from: PathBuf,
     /// What it is.
-    #[arg(long, value_enum, default_value = "oci")]
+    #[arg(long, value_enum, default_value = "auto")]
     format: Format,
     /// One of several images: its reference in the layout, or its tag.
     #[arg(long, value_name = "NAME")]
@@ -104,12 +106,17 @@ pub(super) fn run(args: &ImageArgs) -> Outcome {
 
 fn import(args: &ImportArgs) -> Outcome {
     let what = match args.format {
-        Format::Oci => What::Oci(args.reference.clone()),
+        Format::Auto => detect(&args.from).map_err(failure)?,
+        Format::Oci => What::Oci(None),
         Format::Rootfs => What::Rootfs,
         Format::Qcow2 => What::Disk { raw: false },
         Format::Raw => What::Disk { raw: true },
         Format::Kernel => What::Kernel,
         Format::Initrd => What::Initrd,
+    };
+    let what = match (what, &args.reference) {
+        (What::Oci(_), reference) => What::Oci(reference.clone()),
+        (what, _) => what,
     };
     let store = ImageStore::open(&args.at.data).map_err(failure)?;
     let used = used(&args.at.data).map_err(failure)?;

@@ -4,6 +4,7 @@ mod act;
 mod console;
 mod create;
 mod doctor;
+mod doors;
 mod drivers;
 mod image;
 mod link;

@@ -4,28 +4,32 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::doors::{Doors, doors, exposed};
 use super::drivers::{self, Parts};
 use super::metrics;
 use crate::agent::cluster::{Pace, Reports};
 use crate::agent::image::store::ImageStore;
 use crate::agent::node::House;
-use crate::agent::settings::{AccessSettings, AgentSettings};
+use crate::agent::settings::AgentSettings;
+use crate::agent::store::Crash;
 use crate::agent::{Agent, AgentOptions};
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
 use crate::cli::output::say;
 use crate::cli::settings::{LogFlags, SettingFlags};
 use crate::cli::signals::Signals;
-use crate::grpc::agent::{AgentGrpcOptions, Keys, Profile, serve_agent};
-use crate::grpc::{GrpcError, Tls};
+use crate::grpc::GrpcError;
+use crate::grpc::agent::{AgentGrpcOptions, Profile, serve_agent};
 use crate::telemetry::{logs, metrics as telemetry};
 
 /// How long calls get to end.
@@ -34,15 +38,27 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long blocked threads may hold up the end of the process.
 const THREADS_GRACE: Duration = Duration::from_millis(100);
 
+/// The two forms in which instances and their figures are written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WireProfile {
+    /// As the service's document has them.
+    Document,
+    /// As the Go server's compute.proto has them.
+    Upstream,
+}
+
 /// Flags of `neuro agent serve`.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Address of the service; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50052")]
     listen: SocketAddr,
-    /// Address of the service as the Go server speaks to it.
+    /// Whose messages are spoken there.
+    #[arg(long, value_enum, value_name = "PROFILE", default_value_t = WireProfile::Document)]
+    wire_profile: WireProfile,
+    /// One more address of the same service, for the Go server, which has its own messages.
     #[arg(long, value_name = "ADDRESS:PORT")]
-    wire_profile_upstream: Option<SocketAddr>,
+    listen_upstream: Option<SocketAddr>,
     /// Address of /metrics and /healthz, plain HTTP.
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -61,14 +77,11 @@ pub(super) struct ServeArgs {
     /// Drivers with nothing behind them, for tests.
     #[arg(long, hide = true)]
     fake: bool,
+    /// Kills itself at this step of the journal, counted from the first: for tests.
+    #[arg(long, value_name = "N", hide = true)]
+    crash_at_step: Option<u64>,
     #[command(flatten)]
     logs: SettingFlags<LogFlags>,
-}
-
-/// Who may call, and what they are shown.
-struct Doors {
-    keys: Keys,
-    tls: Option<Tls>,
 }
 
 /// What runs until the end.
@@ -93,13 +106,6 @@ pub(super) fn run(args: &ServeArgs) -> Outcome {
         return Ok(Exit::Ok);
     }
     let doors = doors(&settings.access)?;
-    for (flag, address) in
-        [("--listen", Some(args.listen)), ("--wire-profile-upstream", args.wire_profile_upstream)]
-    {
-        if let Some(address) = address {
-            guarded(flag, address, &settings.access, &doors)?;
-        }
-    }
     let config = args.logs.load()?.config;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name("neuro-async").enable_all().build()?;
@@ -112,49 +118,19 @@ pub(super) fn run(args: &ServeArgs) -> Outcome {
     outcome
 }
 
-fn doors(access: &AccessSettings) -> Result<Doors, Failure> {
-    let read = |key: &str, path: &PathBuf| {
-        let doing = format!("access.{key}: cannot read {}", path.display());
-        std::fs::read_to_string(path).or_exit_with(Exit::Usage, doing)
-    };
-    let set = |path: &PathBuf| !path.as_os_str().is_empty();
-    let keys = if set(&access.keys) {
-        let text = read("keys", &access.keys)?;
-        Keys::parse(&text).or_exit_with(Exit::Usage, format!("access.keys: {}", access.keys.display()))?
-    } else {
-        Keys::default()
-    };
-    if !set(&access.tls_cert) {
-        return Ok(Doors { keys, tls: None });
-    }
-    let client_ca = match set(&access.tls_client_ca) {
-        true => Some(read("tls_client_ca", &access.tls_client_ca)?),
-        false => None,
-    };
-    let (certificate, key) = (read("tls_cert", &access.tls_cert)?, read("tls_key", &access.tls_key)?);
-    Ok(Doors { keys, tls: Some(Tls { certificate, key, client_ca }) })
-}
-
-/// Whoever may call is root here: others than this machine only with a certificate or a key, or when that is meant.
-fn guarded(flag: &str, address: SocketAddr, access: &AccessSettings, doors: &Doors) -> Result<(), Failure> {
-    let mutual = doors.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    if address.ip().is_loopback() || mutual || !doors.keys.is_open() || access.open {
-        return Ok(());
-    }
-    let error = anyhow!(
-        "{flag} {address}: whoever reaches it would be root on this machine; set [access] tls_client_ca or keys, or \
-         open = true when that is meant"
-    );
-    Err(Failure { exit: Exit::Usage, error })
-}
-
 async fn serve(args: &ServeArgs, settings: AgentSettings, doors: Doors) -> Outcome {
     let started = Instant::now();
     let mut signals = Signals::catch()?;
+    for address in exposed([Some(args.listen), args.listen_upstream], &settings.access, &doors) {
+        warn!(
+            "ANYBODY WHO REACHES {address} IS ROOT ON THIS MACHINE: set [access] tls_client_ca or keys; open = true says \
+             that this is meant"
+        );
+    }
     let grpc = bind(args.listen, "--listen").await?;
     let address = grpc.local_addr().or_exit(Exit::Listen)?;
-    let upstream = match args.wire_profile_upstream {
-        Some(address) => Some(bind(address, "--wire-profile-upstream").await?),
+    let upstream = match args.listen_upstream {
+        Some(address) => Some(bind(address, "--listen-upstream").await?),
         None => None,
     };
     let scraped = match args.metrics {
@@ -169,7 +145,11 @@ async fn serve(args: &ServeArgs, settings: AgentSettings, doors: Doors) -> Outco
             said.push_str(&format!(" {name}://{}", listener.local_addr().or_exit(Exit::Listen)?));
         }
     }
-    let mut servers = start(&agent, grpc, upstream, scraped, doors);
+    let profile = match args.wire_profile {
+        WireProfile::Document => Profile::Document,
+        WireProfile::Upstream => Profile::Upstream,
+    };
+    let mut servers = start(&agent, profile, grpc, upstream, scraped, doors);
     let reports = Reports::begin(&agent, &settings, address, Pace::default());
     say(&said)?;
     info!(data = %agent.data().display(), node = agent.node().node_id, ms = started.elapsed().as_millis(), "ready");
@@ -190,8 +170,20 @@ async fn open(args: &ServeArgs, settings: &AgentSettings) -> Result<Agent, Failu
     let images = Arc::new(ImageStore::open(&data).or_exit(Exit::Failed)?);
     let parts = Parts { settings, data: &data, mark: &node.mark, images: images.clone(), fake: args.fake };
     let drivers = drivers::all(&parts).or_exit(Exit::Failed)?;
-    let options = AgentOptions::new(settings.clone(), data, drivers, images);
+    let mut options = AgentOptions::new(settings.clone(), data, drivers, images);
+    options.crash = args.crash_at_step.map(crash_at);
     Agent::open(options).await.or_exit(Exit::Failed)
+}
+
+/// Ends this process at a step of the journal, with nothing tidied.
+fn crash_at(step: u64) -> Crash {
+    let steps = AtomicU64::new(0);
+    Arc::new(move |name| {
+        if steps.fetch_add(1, Ordering::Relaxed).saturating_add(1) == step {
+            warn!(step, name, "killed here, as asked");
+            kill_process(getpid(), Signal::KILL).ok();
+        }
+    })
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
@@ -200,6 +192,7 @@ async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
 
 fn start(
     agent: &Agent,
+    profile: Profile,
     grpc: TcpListener,
     upstream: Option<TcpListener>,
     scraped: Option<TcpListener>,
@@ -216,7 +209,7 @@ fn start(
         };
         tokio::spawn(serve_agent(listener, options))
     };
-    let mut servers = vec![serve(grpc, Profile::Document)];
+    let mut servers = vec![serve(grpc, profile)];
     servers.extend(upstream.map(|listener| serve(listener, Profile::Upstream)));
     let metrics = scraped.map(|listener| {
         let mut stopped = stopping.clone();

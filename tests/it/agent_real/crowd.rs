@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use neuro::proto::hypervisor::v1::InstanceState;
-use tonic::Code;
+use neuro::proto::hypervisor::v1::{AgentCreateInstanceRequest, DiskSpec, InstanceState};
+use tonic::{Code, Status};
 
-use super::harness::{Node, SOON, annotated, container};
+use super::harness::{Client, Node, SOON, annotated, container};
+
+const CABLE: &[(&str, &str)] = &[("network", "cable")];
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root and runc: make test-agent"]
@@ -74,6 +76,44 @@ async fn a_caller_that_gives_up_leaves_nothing_half_made_and_may_ask_again() {
         client.delete(&id, true).await.unwrap();
         assert_eq!(client.get(&id).await.unwrap_err().code(), Code::NotFound);
     }
+    assert_eq!(node.left_over(), Vec::<String>::new());
+}
+
+/// What a container goes through in its life, for as long as the agent lives.
+async fn a_life(client: &Client, create: AgentCreateInstanceRequest) -> Result<(), Status> {
+    let id = create.instance_id.clone();
+    client.create(create).await?;
+    client.start(&id).await?;
+    client.stop(&id, false, 5).await?;
+    client.start(&id).await?;
+    client.stop(&id, true, 0).await?;
+    client.delete(&id, false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and runc: make test-agent"]
+async fn an_agent_killed_at_any_step_of_its_journal_goes_on_from_there() {
+    let mut node = Node::start();
+    let mut steps = 0;
+    loop {
+        steps += 1;
+        node.kill_9();
+        node.start_with(&["--crash-at-step", &steps.to_string()]);
+        let id = format!("step-{steps}");
+        let disk = DiskSpec { name: "root".into(), size_bytes: 32 << 20, boot: true, ..DiskSpec::default() };
+        let mut create = annotated(container(&id, "trap 'exit 0' TERM; while sleep 0.1; do :; done"), CABLE);
+        create.spec.as_mut().unwrap().disks = vec![disk];
+        if a_life(&node.client().await, create.clone()).await.is_ok() {
+            break;
+        }
+        node.ended();
+        node.start_again();
+        let client = node.client().await;
+        a_life(&client, create).await.unwrap_or_else(|status| panic!("after step {steps}: {status}"));
+        assert_eq!(node.left_over(), Vec::<String>::new(), "after step {steps}");
+    }
+    println!("{} steps in a life", steps - 1);
+    assert!(steps > 10, "{steps} steps: is there a journal?");
     assert_eq!(node.left_over(), Vec::<String>::new());
 }
 

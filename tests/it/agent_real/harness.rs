@@ -45,7 +45,7 @@ impl Node {
         import(&data, "busybox", "rootfs", &busybox(folder.path()));
         import(&data, "guest-kernel", "kernel", &guest.join("kernel"));
         import(&data, "guest-initrd", "initrd", &guest.join("initrd"));
-        let (child, address) = launch(folder.path(), "127.0.0.1:0");
+        let (child, address) = launch(folder.path(), "127.0.0.1:0", &[]);
         Self { child, address, folder }
     }
 
@@ -60,8 +60,18 @@ impl Node {
 
     /// How long it took until it answered.
     pub fn start_again(&mut self) -> Duration {
+        self.start_with(&[])
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) {
+        self.child.wait().unwrap();
+    }
+
+    /// With more flags.
+    pub fn start_with(&mut self, flags: &[&str]) -> Duration {
         let begun = Instant::now();
-        let (child, address) = launch(self.folder.path(), &self.address);
+        let (child, address) = launch(self.folder.path(), &self.address, flags);
         (self.child, self.address) = (child, address);
         begun.elapsed()
     }
@@ -78,9 +88,21 @@ impl Node {
         node["mark"].as_str().unwrap().to_owned()
     }
 
-    /// What on this machine bears its mark or lies in its folder: processes, cgroups, mounts, loop devices, network
-    /// devices.
+    /// What on this machine still bears its mark or lies in its folder: processes, cgroups, mounts, loop and network
+    /// devices, folders.
+    /// The kernel lets go of a loop device a moment after its mount.
     pub fn left_over(&self) -> Vec<String> {
+        let end = Instant::now() + Duration::from_secs(3);
+        loop {
+            let left = self.left_over_now();
+            if left.is_empty() || Instant::now() > end {
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn left_over_now(&self) -> Vec<String> {
         let (mark, folder) = (self.mark(), self.folder.path().display().to_string());
         let mut found = Vec::new();
         for pid in processes() {
@@ -93,6 +115,12 @@ impl Node {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
         found
             .extend(mounts.lines().filter(|line| line.contains(&folder)).map(|line| format!("mount {line}")));
+        for device in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
+            let alias = std::fs::read_to_string(device.path().join("ifalias")).unwrap_or_default();
+            if alias.contains(&mark) {
+                found.push(format!("network device {}", device.path().display()));
+            }
+        }
         let pattern = format!("*{mark}*");
         let groups =
             Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", &pattern]).output().unwrap();
@@ -122,13 +150,12 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // Through the agent, so that nothing of what a failed test made stays on the machine.
-        let ids =
-            neuro_agent(self.folder.path(), &["ls", "--agent", &format!("http://{}", self.address), "-q"]);
-        for id in ids.map(|out| out.lines().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default() {
-            drop(neuro_agent(
-                self.folder.path(),
-                &["rm", "--force", "--agent", &format!("http://{}", self.address), &id],
-            ));
+        let url = format!("http://{}", self.address);
+        let listed = neuro_agent(self.folder.path(), &["ls", "--json", "--agent", &url]).unwrap_or_default();
+        let instances = listed.lines().filter_map(|line| serde_json::from_str(line).ok());
+        for instance in instances.collect::<Vec<serde_json::Value>>() {
+            let id = instance["id"].as_str().unwrap_or_default();
+            drop(neuro_agent(self.folder.path(), &["rm", "--force", "--agent", &url, id]));
         }
         drop(self.child.kill());
         drop(self.child.wait());
@@ -142,13 +169,14 @@ fn neuro_agent(folder: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn launch(folder: &Path, address: &str) -> (Child, String) {
+fn launch(folder: &Path, address: &str, flags: &[&str]) -> (Child, String) {
     let log = std::fs::File::options().create(true).append(true).open(folder.join("agent.log")).unwrap();
     let mut child = crate::shell::neuro()
         .args(["agent", "--listen", address, "--data"])
         .arg(folder.join("data"))
         .arg("--config")
         .arg(folder.join("agent.toml"))
+        .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -193,7 +221,7 @@ fn busybox(folder: &Path) -> PathBuf {
     root
 }
 
-fn import(data: &Path, name: &str, format: &str, path: &Path) {
+pub fn import(data: &Path, name: &str, format: &str, path: &Path) {
     std::fs::create_dir_all(data).unwrap();
     let (data, path) = (data.display().to_string(), path.display().to_string());
     let said = neuro_agent(

@@ -11,7 +11,7 @@ use super::harness::{Node, SOON, annotated, container};
 async fn memory_disk_processes_and_disk_speed_end_where_they_were_said_to() {
     let node = Node::start();
     let client = node.client().await;
-    let mut hungry = container("hungry", "head -c 200M /dev/zero | tail");
+    let mut hungry = container("hungry", "head -c 200000000 /dev/zero | tail");
     hungry.spec.as_mut().unwrap().memory_bytes = 32 << 20;
     client.run(hungry).await;
     let ended = client.until("hungry", InstanceState::Failed, SOON).await;
@@ -25,7 +25,9 @@ async fn memory_disk_processes_and_disk_speed_end_where_they_were_said_to() {
     console.shows("No space left on device", SOON).await;
     console.shows("said 1", SOON).await;
 
-    let forks = "i=0; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done; echo all-of-them; sleep 100";
+    // A shell that cannot fork ends; the one around it stays.
+    let forks =
+        "sh -c 'i=0; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done; echo all-of-them'; read line";
     client.run(annotated(container("forks", forks), &[("pids-limit", "16")])).await;
     let mut console = client.console("forks").await;
     console.shows("can't fork", SOON).await;

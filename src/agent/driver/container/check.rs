@@ -21,7 +21,10 @@ pub(super) fn check(spec: &Spec, settings: &ContainerSettings) -> Result<(), Age
     let refuse = |field: &str, problem: String| Err(AgentError::invalid(field, problem));
     for (field, given) in [("kernel", spec.kernel.is_some()), ("initrd", spec.initrd.is_some())] {
         if given {
-            return refuse(field, "is for VMs and microVMs; a container has the host's kernel".to_owned());
+            return refuse(
+                &format!("spec.{field}"),
+                "is for VMs and microVMs; a container has the host's kernel".to_owned(),
+            );
         }
     }
     match spec.disks.as_slice() {
@@ -29,39 +32,39 @@ pub(super) fn check(spec: &Spec, settings: &ContainerSettings) -> Result<(), Age
         [disk] if disk.size_bytes == 0 || disk.size_bytes >= SMALLEST_DISK_BYTES => {}
         [disk] => {
             return refuse(
-                "disks.size_bytes",
+                "spec.disks[0].size_bytes",
                 format!(
                     "is {}; a container's disk has at least {SMALLEST_DISK_BYTES} bytes, or 0 for no quota",
                     disk.size_bytes
                 ),
             );
         }
-        more => return refuse("disks", format!("are {}; a container has one, and volumes", more.len())),
+        more => return refuse("spec.disks", format!("are {}; a container has one, and volumes", more.len())),
     }
     let memory = if spec.limits.memory_bytes == 0 { spec.memory_bytes } else { spec.limits.memory_bytes };
     if memory != 0 && memory < SMALLEST_MEMORY_BYTES {
         return refuse(
-            "memory_bytes",
+            "spec.memory_bytes",
             format!("is {memory}; a container needs at least {SMALLEST_MEMORY_BYTES}"),
         );
     }
     let swap = spec.limits.memory_and_swap_bytes;
     if swap != 0 && swap < memory {
         return refuse(
-            "limits.memory_swap",
+            "spec.limits.memory_swap",
             format!("is {swap}; memory and swap together are at least the memory, {memory}"),
         );
     }
     let (quota, period) = (spec.limits.cpu_quota_us, spec.limits.cpu_period_us);
     if period != 0 && !PERIOD_US.contains(&period) {
         return refuse(
-            "limits.cpu_period",
+            "spec.limits.cpu_period",
             format!("is {period} us; expected 1000 to 1000000, or 0 for 100000"),
         );
     }
     if quota != 0 && quota < SMALLEST_QUOTA_US {
         return refuse(
-            "limits.cpu_quota",
+            "spec.limits.cpu_quota",
             format!("is {quota} us; expected at least {SMALLEST_QUOTA_US}, or 0 for whole cores"),
         );
     }
@@ -92,7 +95,7 @@ pub(super) fn check(spec: &Spec, settings: &ContainerSettings) -> Result<(), Age
 
 fn mounts(spec: &Spec) -> Result<(), AgentError> {
     for (at, mount) in spec.mounts.iter().enumerate() {
-        Volumes::check("volume_mounts.name", &mount.volume)?;
+        Volumes::check("spec.volume_mounts.name", &mount.volume)?;
         let path = Path::new(&mount.path);
         let plain = path.is_absolute()
             && !mount.path.contains('\0')
@@ -101,7 +104,7 @@ fn mounts(spec: &Spec) -> Result<(), AgentError> {
         let kernel = ["/proc", "/sys", "/dev"].iter().any(|folder| path.starts_with(folder));
         if !plain || kernel {
             return Err(AgentError::invalid(
-                "volume_mounts.mount_path",
+                "spec.volume_mounts.mount_path",
                 format!(
                     "is {:?}; expected an absolute path without .. that is not in /proc, /sys or /dev",
                     mount.path
@@ -110,7 +113,7 @@ fn mounts(spec: &Spec) -> Result<(), AgentError> {
         }
         if spec.mounts.iter().take(at).any(|other| Path::new(&other.path) == path) {
             return Err(AgentError::invalid(
-                "volume_mounts.mount_path",
+                "spec.volume_mounts.mount_path",
                 format!("{:?} is given twice", mount.path),
             ));
         }
@@ -122,13 +125,13 @@ fn mounts(spec: &Spec) -> Result<(), AgentError> {
 fn texts(spec: &Spec) -> Result<(), AgentError> {
     for (field, list) in [("command", &spec.command), ("args", &spec.args)] {
         if let Some(text) = list.iter().find(|text| text.contains('\0')) {
-            return Err(AgentError::invalid(field, format!("{text:?} holds a zero byte")));
+            return Err(AgentError::invalid(format!("spec.{field}"), format!("{text:?} holds a zero byte")));
         }
     }
     for (name, value) in &spec.env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(AgentError::invalid(
-                "env",
+                "spec.env",
                 format!("{name:?}: expected a name without = and no zero bytes"),
             ));
         }

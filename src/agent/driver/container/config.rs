@@ -75,6 +75,8 @@ pub(super) fn config(plan: &Plan<'_>) -> Result<Value, AgentError> {
             "cwd": cwd,
             "capabilities": confine::capabilities(plan.capabilities, plan.user.0 == 0),
             "noNewPrivileges": true,
+            // The agent may be spared by its unit; what it runs is not.
+            "oomScoreAdj": 0,
             "rlimits": [{ "type": "RLIMIT_CORE", "hard": 0, "soft": 0 }],
         },
         "mounts": mounts(plan),

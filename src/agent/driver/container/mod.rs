@@ -286,4 +286,8 @@ impl Driver for ContainerDriver {
         let options = &self.options;
         orphan::sweep(orphan, &options.mark, &options.data, &self.hierarchy, &self.cables).boxed()
     }
+
+    fn close(&self) {
+        self.hierarchy.group(&format!("neuro-{}", self.options.mark)).remove_if_empty();
+    }
 }

@@ -1,29 +1,23 @@
 //! A driver without anything behind it, for tests and measurements of the agent itself: each of its calls can fail, hang or
 //! panic, before or after it did something.
 
+mod console;
 mod world;
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
 
 pub use world::{DriverFault, Manners, World};
 
-use super::{Ability, Console, ConsoleInput, Driver, Ground, Handle, Observed, Orphan, Usage};
+use super::{Ability, Console, Driver, Ground, Handle, Observed, Orphan, Usage};
 use crate::agent::audit::now_ms;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::record::Exit;
 use crate::agent::spec::{Kind, Spec};
 use world::Inside;
-
-/// Pieces of output and keys that wait.
-const QUEUE: usize = 16;
-/// Longest piece of output.
-const PIECE_BYTES: usize = 16 << 10;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -225,12 +219,7 @@ impl Driver for FakeDriver {
         let opened = move |inside: &mut Inside| {
             let run = inside.things.get(&ground.id).and_then(|thing| thing.run.as_ref());
             let run = run.filter(|run| run.number == number).ok_or_else(|| Self::gone(&ground.id))?;
-            let first = run.first;
-            let (said, output) = mpsc::channel(QUEUE);
-            let (input, typed) = mpsc::channel(QUEUE);
-            tokio::spawn(speak(self.world.clone(), ground.id.clone(), number, first, said));
-            tokio::spawn(listen(self.world.clone(), ground.id.clone(), typed));
-            Ok(Console { first, output, input })
+            Ok(console::open(&self.world, &ground.id, number, run.first))
         };
         self.act("console", opened).boxed()
     }
@@ -256,46 +245,5 @@ impl Driver for FakeDriver {
             Ok(())
         };
         self.act("sweep", effect).boxed()
-    }
-}
-
-async fn speak(world: World, id: InstanceId, number: u64, mut at: u64, said: mpsc::Sender<Bytes>) {
-    let mut changes = world.watch();
-    loop {
-        changes.borrow_and_update();
-        let (piece, ended) = {
-            let inside = world.inside();
-            let run = inside.things.get(&id).and_then(|thing| thing.run.as_ref());
-            let Some(run) = run.filter(|run| run.number == number) else { return };
-            at = at.max(run.first);
-            let skip = usize::try_from(at - run.first).unwrap_or(usize::MAX);
-            let piece: Bytes = run.output.iter().skip(skip).take(PIECE_BYTES).copied().collect();
-            (piece, run.ended.is_some() && at == run.end())
-        };
-        at += piece.len() as u64;
-        if !piece.is_empty() {
-            if said.send(piece).await.is_err() {
-                return;
-            }
-        } else if ended {
-            return;
-        } else {
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
-                () = said.closed() => return,
-            }
-        }
-    }
-}
-
-/// Echoes what is typed; a resize is said as `[80x24]`.
-async fn listen(world: World, id: InstanceId, mut typed: mpsc::Receiver<ConsoleInput>) {
-    while let Some(input) = typed.recv().await {
-        match input {
-            ConsoleInput::Data(data) => world.says(&id, &data),
-            ConsoleInput::Resize { width, height } => {
-                world.says(&id, format!("[{width}x{height}]").as_bytes())
-            }
-        };
     }
 }

@@ -51,9 +51,12 @@ pub async fn launch(binary: &str, plan: &Plan, folder: &Path) -> Result<Live, Ag
     Err(AgentError::internal(binary, if words.is_empty() { problem } else { format!("{problem}: {words}") }))
 }
 
-/// A child; `None` when it has ended.
+/// A child, which the kernel spares no more than others; `None` when it has ended.
 pub(in crate::agent::driver) fn born(child: &Child) -> Option<Process> {
-    Process::of(i32::try_from(child.id()?).ok()?)
+    let process = Process::of(i32::try_from(child.id()?).ok()?)?;
+    // It may end meanwhile, and whoever waits for it hears of that.
+    process.spare_no_more().ok();
+    Some(process)
 }
 
 /// Its last words.

@@ -131,4 +131,8 @@ async fn a_driver_that_dies_between_making_and_starting_leaves_a_shim_that_clean
     yard.driver.destroy(&ground).await.unwrap();
     assert_eq!(yard.left().await, Vec::<String>::new());
     assert!(process::with_arguments(&["shim", "--mark", &yard.mark]).is_empty());
+    yard.driver.close();
+    let parent = format!("neuro-{}", yard.mark);
+    let trees = crate::agent::cgroup::Hierarchy::of_this_machine().unwrap();
+    assert!(trees.trees().iter().all(|tree| !tree.join(&parent).exists()), "{parent} stays");
 }

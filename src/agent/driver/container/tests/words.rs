@@ -62,6 +62,7 @@ fn limits_become_what_the_kernel_takes() {
     assert_eq!(resources["devices"][0], json!({ "allow": false, "access": "rwm" }));
     assert_eq!(found["linux"]["cgroupsPath"], "/neuro-0badcafe/one");
     assert_eq!(found["process"]["noNewPrivileges"], true);
+    assert_eq!(found["process"]["oomScoreAdj"], 0, "who spares the agent does not spare what it runs");
     let mounts = found["mounts"].as_array().unwrap();
     let volume = mounts.last().unwrap();
     assert_eq!(volume["destination"], "/logs");
@@ -116,25 +117,25 @@ fn the_network_is_the_containers_own_unless_it_is_the_hosts() {
 fn what_no_container_can_be_is_refused_with_its_field() {
     type Change = fn(&mut Spec);
     let cases: [(&str, Change); 19] = [
-        ("kernel", |spec| spec.kernel = Some("k".to_owned())),
-        ("initrd", |spec| spec.initrd = Some("i".to_owned())),
-        ("disks.size_bytes", |spec| spec.disks = disk(shell(""), 1 << 20).disks),
-        ("disks", |spec| spec.disks = [disk(shell(""), 0).disks, disk(shell(""), 0).disks].concat()),
-        ("memory_bytes", |spec| spec.memory_bytes = 4096),
-        ("limits.memory_swap", |spec| spec.limits.memory_and_swap_bytes = 1 << 20),
-        ("limits.cpu_period", |spec| spec.limits.cpu_period_us = 2_000_000),
-        ("limits.cpu_quota", |spec| spec.limits.cpu_quota_us = 10),
+        ("spec.kernel", |spec| spec.kernel = Some("k".to_owned())),
+        ("spec.initrd", |spec| spec.initrd = Some("i".to_owned())),
+        ("spec.disks[0].size_bytes", |spec| spec.disks = disk(shell(""), 1 << 20).disks),
+        ("spec.disks", |spec| spec.disks = [disk(shell(""), 0).disks, disk(shell(""), 0).disks].concat()),
+        ("spec.memory_bytes", |spec| spec.memory_bytes = 4096),
+        ("spec.limits.memory_swap", |spec| spec.limits.memory_and_swap_bytes = 1 << 20),
+        ("spec.limits.cpu_period", |spec| spec.limits.cpu_period_us = 2_000_000),
+        ("spec.limits.cpu_quota", |spec| spec.limits.cpu_quota_us = 10),
         ("annotations", |spec| spec.options.network = Some(Network::User)),
         ("annotations", |spec| spec.options.runtime = "/tmp/mine".to_owned()),
         ("annotations", |spec| spec.options.user = "root".to_owned()),
         ("annotations", |spec| spec.options.user = "1:2:3".to_owned()),
         ("annotations", |spec| spec.options.user = "1:".to_owned()),
-        ("command", |spec| spec.command = vec!["a\0b".to_owned()]),
-        ("env", |spec| drop(spec.env.insert("A=B".to_owned(), String::new()))),
-        ("volume_mounts.name", |spec| spec.mounts = vec![mounted("../etc", "/x")]),
-        ("volume_mounts.mount_path", |spec| spec.mounts = vec![mounted("v", "/x/../../etc")]),
-        ("volume_mounts.mount_path", |spec| spec.mounts = vec![mounted("v", "/proc/self")]),
-        ("volume_mounts.mount_path", |spec| spec.mounts = vec![mounted("v", "/x"), mounted("w", "/x")]),
+        ("spec.command", |spec| spec.command = vec!["a\0b".to_owned()]),
+        ("spec.env", |spec| drop(spec.env.insert("A=B".to_owned(), String::new()))),
+        ("spec.volume_mounts.name", |spec| spec.mounts = vec![mounted("../etc", "/x")]),
+        ("spec.volume_mounts.mount_path", |spec| spec.mounts = vec![mounted("v", "/x/../../etc")]),
+        ("spec.volume_mounts.mount_path", |spec| spec.mounts = vec![mounted("v", "/proc/self")]),
+        ("spec.volume_mounts.mount_path", |spec| spec.mounts = vec![mounted("v", "/x"), mounted("w", "/x")]),
     ];
     check(&shell("true"), &ContainerSettings::default()).unwrap();
     for (expected, change) in cases {

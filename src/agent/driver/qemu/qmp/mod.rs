@@ -55,9 +55,6 @@ pub struct Qmp {
     version: String,
 }
 
-/// To whoever asked.
-type Answer = oneshot::Sender<Result<Value, QmpError>>;
-
 #[derive(Debug)]
 struct Command {
     name: &'static str,
@@ -150,6 +147,9 @@ impl Qmp {
         timeout(COMMAND, asked).await.unwrap_or_else(|_| Err(QmpError::Slow(name.to_owned())))
     }
 }
+
+/// Who waits for an answer.
+type Answer = oneshot::Sender<Result<Value, QmpError>>;
 
 /// What owns the connection.
 struct Task {

@@ -5,6 +5,7 @@ mod consoles;
 mod crowd;
 mod ends;
 mod figures;
+mod fleet;
 mod harness;
 mod limits;
 mod refusals;
