@@ -124,7 +124,7 @@ pub struct QemuSettings {
     pub img: String,
     /// `auto` (a canary guest decides), `kvm`, `tcg`.
     pub accelerator: String,
-    /// Kernel of the canary and of microVMs that name none: a name in the image store.
+    /// Kernel of microVMs that name none: a name in the image store.
     pub kernel: String,
     /// Its initrd.
     pub initrd: String,

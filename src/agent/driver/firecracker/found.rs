@@ -1,18 +1,16 @@
 //! Firecrackers that run, found by the id in their command line, and whether they can run here.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
 use super::FirecrackerDriver;
-use super::run::Run;
-use crate::agent::driver::qemu::{canary, plan};
+use crate::agent::driver::qemu::{canary, end, plan, processes};
 use crate::agent::driver::{Ability, Orphan};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
-use crate::agent::process::{self, Process};
+use crate::agent::process::Process;
 
 /// The id of a command line that is Firecracker's.
 fn mine(arguments: &[String]) -> Option<&str> {
@@ -21,13 +19,9 @@ fn mine(arguments: &[String]) -> Option<&str> {
     arguments.get(at + 1).filter(|_| firecracker).map(String::as_str)
 }
 
-async fn all() -> Vec<(Process, Vec<String>)> {
-    tokio::task::spawn_blocking(process::all).await.unwrap_or_default()
-}
-
 /// The one of this id; `None` when none runs.
 pub(super) async fn with_id(name: &str) -> Option<Process> {
-    all().await.into_iter().find(|(_, words)| mine(words) == Some(name)).map(|(process, _)| process)
+    processes().await.into_iter().find(|(_, words)| mine(words) == Some(name)).map(|(process, _)| process)
 }
 
 impl FirecrackerDriver {
@@ -60,7 +54,7 @@ impl FirecrackerDriver {
     pub(super) async fn strays(&self, known: &BTreeSet<InstanceId>) -> Result<Vec<Orphan>, AgentError> {
         let prefix = format!("neuro-{}-", self.options.mark);
         let known: BTreeSet<String> = known.iter().map(|id| self.run_name(id)).collect();
-        let all = all().await;
+        let all = processes().await;
         let mine = all.iter().filter_map(|(process, words)| {
             let name = mine(words).filter(|name| name.starts_with(&prefix) && !known.contains(*name))?;
             Some(Orphan { what: "process", name: format!("{} {name}", process.pid) })
@@ -76,7 +70,6 @@ impl FirecrackerDriver {
         if !marked || mine(&process.arguments()) != Some(name) {
             return Ok(());
         }
-        let killed = Run::found(process, &PathBuf::new()).kill().await;
-        killed.map_err(|error| AgentError::internal(format!("end of {name}"), error))
+        end(process).await.map_err(|error| AgentError::internal(format!("end of {name}"), error))
     }
 }

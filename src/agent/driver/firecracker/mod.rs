@@ -22,7 +22,7 @@ use tokio::net::unix::pipe;
 
 use self::api::{Api, ApiError, Request};
 use self::run::{Files, Run};
-use super::qemu::{Keep, Line, absent};
+use super::qemu::{Keep, Line, absent, aside};
 use super::{Ability, Console, Driver, Ground, Handle, Observed, Orphan, Usage};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
@@ -136,8 +136,7 @@ impl FirecrackerDriver {
         }
         self.runs().remove(&ground.id);
         self.cables()?.release(ground.id.as_str())?;
-        let mut all =
-            vec![files.socket, files.keys, files.log, files.console.with_extension("old.log"), files.console];
+        let mut all = vec![files.socket, files.keys, files.log, aside(&files.console), files.console];
         for (disk, _) in Self::disks(ground, !ground.spec.image.is_empty()) {
             all.extend([disk.with_extension("draft"), disk]);
         }

@@ -2,20 +2,19 @@
 //!
 //! It ends with its guest and says its exit code in its log: so an agent that was not there learns it later.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::agent::driver::qemu::{absent, outcome};
+use crate::agent::driver::qemu::{absent, born, end, fetch, outcome, private, put_aside};
 use crate::agent::process::Process;
 use crate::agent::record::Exit;
 
@@ -61,20 +60,14 @@ impl Run {
         command.env_clear().process_group(0).current_dir("/");
         command.stdin(keys).stdout(console).stderr(Stdio::null());
         let mut child = command.spawn()?;
-        let process = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Process::of);
+        let process = born(&child);
         let until = Instant::now() + UP;
         let problem = loop {
             if let Some(status) = child.try_wait()? {
                 break format!("{binary} ended at once with {status}");
             }
             if let (Some(process), true) = (process, files.socket.exists()) {
-                let (say, seen) = watch::channel(None);
-                tokio::spawn(async move {
-                    if let Ok(status) = child.wait().await {
-                        say.send_replace(Some(status));
-                    }
-                });
-                return Ok(Self { process, status: Some(seen), log: files.log.clone() });
+                return Ok(Self { process, status: Some(fetch(child)), log: files.log.clone() });
             }
             if Instant::now() > until {
                 drop(child.kill().await);
@@ -113,8 +106,7 @@ impl Run {
 
     /// Ends it.
     pub(super) async fn kill(&self) -> io::Result<()> {
-        self.process.signal(Signal::KILL)?;
-        timeout(GONE, self.process.gone()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        end(self.process).await
     }
 }
 
@@ -139,14 +131,11 @@ fn tail(path: &Path) -> io::Result<String> {
 fn clear(files: &Files) -> io::Result<(File, File)> {
     for path in [&files.socket, &files.keys, &files.log] {
         if let Some(parent) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+            private(parent)?;
         }
         absent(path)?;
     }
-    match fs::rename(&files.console, files.console.with_extension("old.log")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    put_aside(&files.console)?;
     File::create(&files.log)?;
     mknodat(CWD, &files.keys, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
     let keys = OpenOptions::new().read(true).write(true).open(&files.keys)?;

@@ -1,8 +1,9 @@
 //! Which accelerator works here. A /dev/kvm that opens can still be one that emulates every instruction, or one that dies
 //! on some: so a guest is run on it for a few seconds.
 //!
-//! The guest is a firmware of its own, 64 KiB of which 70 bytes are used: it counts to 2^24 and says a line on the serial
-//! port. A processor needs a hundredth of a second for that, TCG a fifth; a kernel that emulates each instruction, a minute.
+//! The guest is a firmware of its own, 64 KiB of which some 80 bytes are used: it counts to 2^24, says a line on the serial
+//! port and resets the machine, which ends QEMU: so none is left when an agent was killed in between. A processor needs a
+//! hundredth of a second for that, TCG a fifth; a kernel that emulates each instruction, a minute.
 
 use std::fs;
 use std::io;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use super::command::SANDBOX;
 use super::plan::Accelerator;
 
 /// What the guest says.
@@ -30,7 +32,7 @@ const RESET: usize = FIRMWARE - 16;
 const TEXT: usize = 0x40;
 
 /// A 16-bit program at F000:0000.
-const PROGRAM: [u8; 33] = [
+const PROGRAM: [u8; 36] = [
     0x0e, 0x1f, // push cs; pop ds
     0x66, 0xb9, 0x00, 0x00, 0x00, 0x01, // mov ecx, 1 << 24
     0x66, 0x49, // count: dec ecx
@@ -43,9 +45,11 @@ const PROGRAM: [u8; 33] = [
     0xee, // out dx, al
     0xeb, 0xf8, // jmp next
     0xfa, // done: cli
+    0xba, 0xf9, 0x0c, // mov dx, 0xcf9
+    0xb0, 0x06, // mov al, 6
+    0xee, // out dx, al
     0xf4, // halt: hlt
     0xeb, 0xfd, // jmp halt
-    0x90, 0x90, 0x90,
 ];
 
 /// What was found, and when it stays true: the same machine since the same start, with the same QEMU.
@@ -142,38 +146,19 @@ pub async fn sing(binary: &str, accelerator: Accelerator, folder: &Path) -> Resu
         return Err("there is no /dev/kvm".to_owned());
     }
     let place = Place::make(folder).map_err(|error| error.to_string())?;
-    let mut command = Command::new(binary);
-    let (name, processor) = match accelerator {
-        Accelerator::Kvm => ("kvm", "host"),
-        Accelerator::Tcg => ("tcg", "max"),
-    };
-    command.args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "pc"]);
-    command.args([
-        "-m",
-        "16",
-        "-accel",
-        name,
-        "-cpu",
-        processor,
-        "-serial",
-        "file:song",
-        "-bios",
-        "firmware",
-    ]);
-    command.args(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
-    command.current_dir(&place.folder).process_group(0).kill_on_drop(true);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(place.complaints().map_err(|error| error.to_string())?);
+    let complaints = place.complaints().map_err(|error| error.to_string())?;
+    let mut command = perch(binary, accelerator, &place.folder);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let limit = if accelerator == Accelerator::Kvm { LIMIT } else { PATIENT };
     let until = Instant::now() + limit;
     let result = loop {
+        // Looked at first: what it said before its end is there after it.
+        let ended = child.try_wait().ok().flatten();
         if place.song() == LINE {
             break Ok(());
         }
-        if let Ok(Some(status)) = child.try_wait() {
+        if let Some(status) = ended {
             break Err(format!("QEMU ended with {status}: {}", place.words()));
         }
         if Instant::now() > until {
@@ -184,6 +169,20 @@ pub async fn sing(binary: &str, accelerator: Accelerator, folder: &Path) -> Resu
     // It may have ended already.
     drop(child.kill().await);
     result
+}
+
+/// The command line of a machine of firmware and a serial port.
+pub(super) fn perch(binary: &str, accelerator: Accelerator, folder: &Path) -> Command {
+    let processor = match accelerator {
+        Accelerator::Kvm => "host",
+        Accelerator::Tcg => "max",
+    };
+    let mut command = Command::new(binary);
+    command.args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "pc"]);
+    command.args(["-m", "16", "-accel", accelerator.name(), "-cpu", processor]);
+    command.args(["-serial", "file:song", "-bios", "firmware", "-sandbox", SANDBOX]);
+    command.current_dir(folder).process_group(0).kill_on_drop(true);
+    command
 }
 
 async fn words(binary: &str, arguments: &[&str]) -> Result<String, String> {

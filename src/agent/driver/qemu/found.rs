@@ -1,18 +1,14 @@
 //! QEMUs that run, found by the name in their command line, and what is said of this machine.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-use rustix::process::Signal;
 
 use super::canary::Finding;
+use super::live::end;
 use crate::agent::driver::{Ability, Orphan};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::process::{self, Process};
 use crate::agent::spec::Kind;
-
-const GONE: Duration = Duration::from_secs(5);
 
 /// The word after an option.
 fn value<'a>(arguments: &'a [String], option: &str) -> Option<&'a str> {
@@ -20,15 +16,23 @@ fn value<'a>(arguments: &'a [String], option: &str) -> Option<&'a str> {
     arguments.get(at + 1).map(String::as_str)
 }
 
-/// Reading the command lines of a whole machine takes a while.
-async fn all() -> Vec<(Process, Vec<String>)> {
-    tokio::task::spawn_blocking(process::all).await.unwrap_or_default()
+/// Processes with their command lines; not those of containers, where anybody may have any. It takes a while.
+pub(in crate::agent::driver) async fn all() -> Vec<(Process, Vec<String>)> {
+    let here = || {
+        let world = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let mine = world("self");
+        let mut found = process::all();
+        found.retain(|(process, _)| world(&process.pid.to_string()) == mine);
+        found
+    };
+    tokio::task::spawn_blocking(here).await.unwrap_or_default()
 }
 
-/// The QEMU of this name; `None` when none runs.
-pub(super) async fn named(name: &str) -> Option<Process> {
-    let found = all().await.into_iter().find(|(_, words)| value(words, "-name") == Some(name));
-    found.map(|(process, _)| process)
+/// The QEMUs of this name: one, or none.
+pub(super) async fn named(name: &str) -> Vec<Process> {
+    let mut found = all().await;
+    found.retain(|(_, words)| value(words, "-name") == Some(name));
+    found.into_iter().map(|(process, _)| process).collect()
 }
 
 /// Those that carry a mark and are of no known instance.
@@ -56,11 +60,7 @@ pub(super) async fn sweep(mark: &str, orphan: &Orphan) -> Result<(), AgentError>
         return Ok(());
     }
     let failed = |error: std::io::Error| AgentError::internal(format!("end of {name}"), error);
-    process.signal(Signal::KILL).map_err(failed)?;
-    match tokio::time::timeout(GONE, process.gone()).await {
-        Ok(gone) => gone.map_err(failed),
-        Err(_) => Err(AgentError::internal(format!("end of {name}"), "goes on after SIGKILL")),
-    }
+    end(process).await.map_err(failed)
 }
 
 /// What was found out, in words.

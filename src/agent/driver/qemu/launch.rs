@@ -3,13 +3,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
 
 use super::live::Live;
 use super::plan::{Plan, Sockets};
@@ -18,14 +17,12 @@ use crate::agent::process::Process;
 
 /// How long QEMU may take until its monitor greets.
 const UP: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(10);
 /// The longest path of a socket.
 const LONGEST_SOCKET: usize = 107;
 /// Of QEMU's last words, so many are repeated.
 const WORDS: usize = 600;
-
 /// Where QEMU's own complaints go.
-const COMPLAINTS: &str = "qemu.log";
+pub(super) const COMPLAINTS: &str = "qemu.log";
 
 /// Starts it.
 ///
@@ -40,37 +37,30 @@ pub async fn launch(binary: &str, plan: &Plan, folder: &Path) -> Result<Live, Ag
         command.env("PATH", path);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-    let mut child = command.spawn().map_err(|error| AgentError::internal(binary, error))?;
-    let born = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Process::of);
-    if let Some(process) = born {
-        process.spare_no_more().ok();
-    }
-    let greeted = greet(&mut child, &plan.sockets, born).await;
-    let ended = match greeted {
-        Ok(process) => {
-            let live = Live::new(process, plan.sockets.clone(), Some(watch_over(child)));
-            // The same connection is used from here on.
-            match live.greeted(UP).await {
-                Ok(()) => return Ok(live),
-                Err(error) => {
-                    live.kill().await.map_err(|error| AgentError::internal("end of QEMU", error))?;
-                    error.to_string()
-                }
-            }
-        }
-        Err(problem) => {
-            // It may have ended already.
-            drop(child.kill().await);
-            problem
+    let child = command.spawn().map_err(|error| AgentError::internal(binary, error))?;
+    let problem = match born(&child) {
+        None => "ended at once".to_owned(),
+        Some(process) => {
+            let live = Live::new(process, plan.sockets.clone(), Some(fetch(child)));
+            let Err(error) = live.greeted(UP).await else { return Ok(live) };
+            live.kill().await.map_err(|error| AgentError::internal("end of QEMU", error))?;
+            error.to_string()
         }
     };
     let words = complaints(folder);
-    Err(AgentError::internal(binary, if words.is_empty() { ended } else { format!("{ended}: {words}") }))
+    Err(AgentError::internal(binary, if words.is_empty() { problem } else { format!("{problem}: {words}") }))
+}
+
+/// A child, which the kernel spares no more than others; `None` when it has ended.
+pub(in crate::agent::driver) fn born(child: &Child) -> Option<Process> {
+    let process = Process::of(i32::try_from(child.id()?).ok()?)?;
+    // It may end meanwhile, and whoever waits for it hears of that.
+    process.spare_no_more().ok();
+    Some(process)
 }
 
 /// Its last words.
-#[must_use]
-pub fn complaints(folder: &Path) -> String {
+fn complaints(folder: &Path) -> String {
     let bytes = fs::read(folder.join(COMPLAINTS)).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -97,16 +87,26 @@ fn clear(sockets: &Sockets, console_log: &Path, folder: &Path) -> io::Result<Fil
         absent(socket)?;
     }
     private(folder)?;
-    // Bytes are counted from the run's start; the words of the run before stay beside it.
-    match fs::rename(console_log, console_log.with_extension("old.log")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    put_aside(console_log)?;
     File::create(console_log)?;
     File::create(folder.join(COMPLAINTS))
 }
 
-fn private(folder: &Path) -> io::Result<()> {
+/// Bytes are counted from the run's start; the words of the run before stay beside it.
+pub(in crate::agent::driver) fn put_aside(console_log: &Path) -> io::Result<()> {
+    match fs::rename(console_log, aside(console_log)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Where the words of the run before are.
+pub(in crate::agent::driver) fn aside(console_log: &Path) -> PathBuf {
+    console_log.with_extension("old.log")
+}
+
+/// Makes a folder that nobody else looks into.
+pub(in crate::agent::driver) fn private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
@@ -119,26 +119,8 @@ pub(in crate::agent::driver) fn absent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Until its monitor's socket is there, which it makes before it looks at disks and machine: then until the rescue's is, or
-/// it has ended.
-async fn greet(child: &mut Child, sockets: &Sockets, born: Option<Process>) -> Result<Process, String> {
-    let until = Instant::now() + UP;
-    loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            return Err(format!("ended at once with {status}"));
-        }
-        if let (Some(process), true) = (born, sockets.console.exists() && sockets.rescue.exists()) {
-            return Ok(process);
-        }
-        if Instant::now() > until {
-            return Err(format!("does not listen within {} s", UP.as_secs()));
-        }
-        sleep(LOOK).await;
-    }
-}
-
 /// Fetches it when it ends.
-fn watch_over(mut child: Child) -> watch::Receiver<Option<std::process::ExitStatus>> {
+pub(in crate::agent::driver) fn fetch(mut child: Child) -> watch::Receiver<Option<ExitStatus>> {
     let (say, seen) = watch::channel(None);
     tokio::spawn(async move {
         if let Ok(status) = child.wait().await {

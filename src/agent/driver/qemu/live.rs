@@ -20,12 +20,24 @@ use crate::agent::record::Exit;
 const GREETING: Duration = Duration::from_secs(2);
 /// How long QEMU may take to end when told to.
 const QUIT: Duration = Duration::from_secs(3);
+/// How long the kernel may take to end a process: its memory is given back first.
+const KILL: Duration = Duration::from_secs(20);
 /// Between attempts at a monitor that is gone while its process is not.
 const AGAIN: Duration = Duration::from_millis(100);
+/// Between looks at a socket that will be there.
+const SOON: Duration = Duration::from_millis(10);
 /// How often a status is asked for that no event announced.
 const LOOK: Duration = Duration::from_secs(5);
 /// Seconds between two reports of the guest's balloon.
 const BALLOON_S: u32 = 2;
+
+/// What became of a machine whose QEMU runs.
+enum Look {
+    Runs,
+    /// Until there is room on the host's disk for what it writes.
+    Waits,
+    Ended(Exit),
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -67,18 +79,28 @@ impl Live {
         Ok(monitor)
     }
 
-    /// Waits for the monitor of a QEMU that was just started: it greets when its machine is made, which takes a while where
-    /// others are busy.
+    /// Waits for the monitor of a QEMU that was just started. It makes its sockets one after the other, the console's last,
+    /// and greets when its machine is made, which takes a while where others are busy.
     ///
     /// # Errors
     /// It ended, or does not greet.
     pub async fn greeted(&self, limit: Duration) -> Result<(), QmpError> {
+        let greeting = async {
+            while !self.sockets.console.exists() {
+                sleep(SOON).await;
+            }
+            Qmp::connect(&self.sockets.monitor, limit).await
+        };
         tokio::select! {
-            monitor = Qmp::connect(&self.sockets.monitor, limit) => {
-                self.adopt(&monitor?).await;
+            monitor = timeout(limit, greeting) => {
+                let slow = |_| QmpError::Slow("a connection".to_owned());
+                self.adopt(&monitor.map_err(slow)??).await;
                 Ok(())
             }
-            _ = self.process.gone() => Err(QmpError::Gone("ended at once".to_owned())),
+            _ = self.process.gone() => {
+                let status = self.status().await.map(|status| format!(" with {status}")).unwrap_or_default();
+                Err(QmpError::Gone(format!("QEMU ended at once{status}")))
+            }
         }
     }
 
@@ -112,8 +134,45 @@ impl Live {
         if !self.process.runs() {
             return Ok(Some(self.without_process().await));
         }
-        let answer = self.execute("query-status", Value::Null).await?;
-        Ok(outcome::of_status(&answer, outcome::now_ms()))
+        match self.look().await? {
+            Look::Ended(exit) => Ok(Some(exit)),
+            Look::Runs | Look::Waits => Ok(None),
+        }
+    }
+
+    async fn look(&self) -> Result<Look, QmpError> {
+        let monitor = self.monitor().await?;
+        // It may stand still on its way out, when it is asked something then.
+        let answer = tokio::select! {
+            biased;
+            () = monitor.ending() => return Ok(Look::Ended(self.told_to_end().await)),
+            answer = monitor.execute("query-status", Value::Null) => answer?,
+        };
+        Ok(match outcome::of_status(&answer, outcome::now_ms()) {
+            Some(exit) => Look::Ended(exit),
+            None if outcome::waits(&answer) => Look::Waits,
+            None => Look::Runs,
+        })
+    }
+
+    /// Lets a machine go on that waits for room on the host's disk. Where there is still none, it waits again.
+    async fn go_on(&self) {
+        tracing::warn!(pid = self.process.pid, "a machine waits for room on the disk; it is tried again");
+        // Another look follows.
+        drop(self.execute("cont", Value::Null).await);
+    }
+
+    /// Of a QEMU that ends because somebody else told it to.
+    async fn told_to_end(&self) -> Exit {
+        if timeout(QUIT, self.process.gone()).await.is_err()
+            && let Err(error) = end(self.process).await
+        {
+            tracing::warn!(pid = self.process.pid, %error, "a QEMU that was told to end does not");
+        }
+        if self.killed.load(Ordering::Acquire) {
+            return self.without_process().await;
+        }
+        outcome::signal(Signal::TERM.as_raw(), outcome::now_ms())
     }
 
     /// Waits until it has ended.
@@ -129,11 +188,14 @@ impl Live {
                 continue;
             };
             let mut events = monitor.events();
-            match self.outcome().await {
-                Ok(Some(exit)) => return Ok(exit),
-                Ok(None) => {}
-                Err(_) => sleep(AGAIN).await,
-            }
+            let waits = match self.look().await {
+                Ok(Look::Ended(exit)) => return Ok(exit),
+                Ok(look) => matches!(look, Look::Waits),
+                Err(_) => {
+                    sleep(AGAIN).await;
+                    false
+                }
+            };
             // Whatever happens is asked about again: events say that something happened, the status says what.
             tokio::select! {
                 gone = self.process.gone() => {
@@ -142,7 +204,11 @@ impl Live {
                 }
                 _ = events.recv() => {}
                 () = monitor.closed() => {}
-                () = sleep(LOOK) => {}
+                () = sleep(LOOK) => {
+                    if waits {
+                        self.go_on().await;
+                    }
+                }
             }
         }
     }
@@ -153,10 +219,15 @@ impl Live {
         if self.killed.load(Ordering::Acquire) {
             return outcome::signal(Signal::KILL.as_raw(), at_ms);
         }
-        let Some(mut status) = self.status.clone() else { return outcome::unseen(at_ms) };
-        let seen = timeout(QUIT, status.wait_for(Option::is_some)).await;
-        let seen = seen.ok().and_then(Result::ok).and_then(|status| *status);
+        let seen = self.status().await;
         seen.map_or_else(|| outcome::unseen(at_ms), |status| outcome::of_process(status, at_ms))
+    }
+
+    /// Of a process that has ended; `None` when it is another's child.
+    async fn status(&self) -> Option<ExitStatus> {
+        let mut status = self.status.clone()?;
+        let seen = timeout(QUIT, status.wait_for(Option::is_some)).await;
+        seen.ok().and_then(Result::ok).and_then(|status| *status)
     }
 
     /// Ends it with its guest.
@@ -165,13 +236,7 @@ impl Live {
     /// The kernel refuses, or it does not end.
     pub async fn kill(&self) -> std::io::Result<()> {
         self.killed.store(true, Ordering::Release);
-        self.process.signal(Signal::KILL)?;
-        timeout(QUIT, self.process.gone()).await.map_err(|_| {
-            std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("process {} goes on after SIGKILL", self.process.pid),
-            )
-        })?
+        end(self.process).await
     }
 
     /// Ends a QEMU whose guest has ended.
@@ -188,4 +253,13 @@ impl Live {
         }
         Ok(())
     }
+}
+
+/// Kills a process, and is done when nothing of it runs.
+pub(in crate::agent::driver) async fn end(process: Process) -> std::io::Result<()> {
+    process.signal(Signal::KILL)?;
+    timeout(KILL, process.gone()).await.unwrap_or_else(|_| {
+        let problem = format!("process {} goes on after SIGKILL", process.pid);
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, problem))
+    })
 }

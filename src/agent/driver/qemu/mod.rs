@@ -1,10 +1,13 @@
 //! VMs (`q35`) and microVMs (`microvm`) of QEMU, a process each, without anything between it and the agent.
 //!
 //! QEMU is not a child that must be kept: when the agent is gone it goes on, listens on its sockets, writes its console into
-//! a file, and stays when its guest has ended, so that whoever comes back learns how.
+//! a file, and stays when its guest has ended, so that whoever comes back learns how. A guest that switches itself off has
+//! ended well. One whose kernel panics has failed, if that kernel has the driver of `pvpanic`; without it, it hangs. One that
+//! starts anew goes on.
 
 pub mod canary;
 mod check;
+mod command;
 mod console;
 mod disks;
 mod face;
@@ -32,7 +35,7 @@ use tokio::sync::OnceCell;
 
 use self::canary::Finding;
 use self::live::Live;
-use self::plan::{Accelerator, Link, Sockets};
+use self::plan::Sockets;
 use super::{Console, Ground, Handle, Observed, Usage};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
@@ -43,7 +46,9 @@ use crate::agent::spec::Kind;
 
 pub(super) use self::check::check;
 pub(super) use self::console::{Keep, Line, open as open_console};
-pub(super) use self::launch::absent;
+pub(super) use self::found::all as processes;
+pub(super) use self::launch::{absent, aside, born, fetch, private, put_aside};
+pub(super) use self::live::end;
 
 const NAME: &str = "qemu";
 const VERSION: u32 = 1;
@@ -74,8 +79,6 @@ pub struct QemuDriver {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Body {
     process: Process,
-    accelerator: Option<Accelerator>,
-    link: Link,
 }
 
 impl QemuDriver {
@@ -123,14 +126,13 @@ impl QemuDriver {
         };
         let plan = self.plan(ground, accelerator).await?;
         let live = launch::launch(&self.options.settings.qemu.binary, &plan, &ground.folder).await?;
-        let body = Body { process: live.process, accelerator: Some(accelerator), link: plan.link.clone() };
-        let live = Arc::new(live);
-        self.lives().insert(ground.id.clone(), Arc::clone(&live));
         if let Err(error) = self.plug(ground, &plan.link).await {
             live.kill().await.map_err(|error| AgentError::internal("end of QEMU", error))?;
             return Err(error);
         }
-        write(&body)
+        let handle = write(live.process)?;
+        self.lives().insert(ground.id.clone(), Arc::new(live));
+        Ok(handle)
     }
 
     async fn find_again(
@@ -140,10 +142,8 @@ impl QemuDriver {
     ) -> Result<Option<(Handle, Observed)>, AgentError> {
         let handle = match handle {
             Some(handle) => handle.clone(),
-            None => match found::named(&self.run_name(&ground.id)).await {
-                Some(process) => {
-                    write(&Body { process, accelerator: None, link: self.link(&ground.id, &ground.spec) })?
-                }
+            None => match found::named(&self.run_name(&ground.id)).await.first().copied() {
+                Some(process) => write(process)?,
                 None => return Ok(None),
             },
         };
@@ -173,7 +173,8 @@ impl QemuDriver {
             (usage.memory_used_bytes, usage.memory_cache_bytes) = (used, cache);
         }
         usage.disk_used_bytes = disks::used_bytes(&ground.folder);
-        (usage.network_received_bytes, usage.network_sent_bytes) = parts::counters(&read(handle)?.link);
+        let link = self.link(&ground.id, &ground.spec);
+        (usage.network_received_bytes, usage.network_sent_bytes) = parts::counters(&link);
         Ok(usage)
     }
 
@@ -197,13 +198,13 @@ impl QemuDriver {
 
     async fn clear_away(&self, ground: &Ground) -> Result<(), AgentError> {
         let failed = |error: std::io::Error| AgentError::internal(format!("removal of {}", ground.id), error);
-        if let Some(process) = found::named(&self.run_name(&ground.id)).await {
+        for process in found::named(&self.run_name(&ground.id)).await {
             Live::new(process, Sockets::in_folder(&ground.sockets), None).kill().await.map_err(failed)?;
         }
         self.lives().remove(&ground.id);
         self.unplug(ground)?;
         let log = self.console_log(ground);
-        let files = [log.with_extension("old.log"), log, ground.folder.join("qemu.log")];
+        let files = [launch::aside(&log), log, ground.folder.join(launch::COMPLAINTS)];
         for file in disks::overlays(&ground.folder).iter().chain(&files) {
             absent(file).map_err(failed)?;
         }
@@ -222,7 +223,8 @@ fn read(handle: &Handle) -> Result<Body, AgentError> {
     Body::deserialize(&handle.body).map_err(|error| unknown(error.to_string()))
 }
 
-fn write(body: &Body) -> Result<Handle, AgentError> {
-    let body = serde_json::to_value(body).map_err(|error| AgentError::internal("handle of a QEMU", error))?;
+fn write(process: Process) -> Result<Handle, AgentError> {
+    let body = serde_json::to_value(Body { process })
+        .map_err(|error| AgentError::internal("handle of a QEMU", error))?;
     Ok(Handle { driver: NAME.to_owned(), version: VERSION, body })
 }

@@ -53,6 +53,12 @@ pub fn of_status(answer: &Value, at_ms: i64) -> Option<Exit> {
     }
 }
 
+/// Does the machine stand still because the host's disk is full.
+#[must_use]
+pub fn waits(answer: &Value) -> bool {
+    answer.get("status").and_then(Value::as_str) == Some("io-error")
+}
+
 /// What QEMU's own end means, when nobody told it to end.
 #[must_use]
 pub fn of_process(status: ExitStatus, at_ms: i64) -> Exit {

@@ -51,6 +51,7 @@ pub struct Qmp {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<Event>,
     closed: watch::Receiver<Option<QmpError>>,
+    shutdown: watch::Receiver<Option<String>>,
     version: String,
 }
 
@@ -58,7 +59,7 @@ pub struct Qmp {
 struct Command {
     name: &'static str,
     arguments: Value,
-    answer: oneshot::Sender<Result<Value, QmpError>>,
+    answer: Answer,
 }
 
 impl Qmp {
@@ -86,12 +87,13 @@ impl Qmp {
         let (commands, queue) = mpsc::channel(16);
         let events = broadcast::channel(64).0;
         let (closing, closed) = watch::channel(None);
-        let task = Task { lines, events: events.clone(), waiting: HashMap::new(), next: 1 };
+        let (why, shutdown) = watch::channel(None);
+        let task = Task { lines, events: events.clone(), why, waiting: HashMap::new(), next: 1 };
         tokio::spawn(async move {
             let error = task.run(input, output, queue).await;
             closing.send_replace(Some(error));
         });
-        let monitor = Self { commands, events, closed, version };
+        let monitor = Self { commands, events, closed, shutdown, version };
         monitor.execute("qmp_capabilities", Value::Null).await?;
         Ok(monitor)
     }
@@ -111,6 +113,17 @@ impl Qmp {
     /// Returns when the connection has broken.
     pub async fn closed(&self) {
         drop(self.closed.clone().wait_for(Option::is_some).await);
+    }
+
+    /// Returns when QEMU has been told to end, by a signal or another monitor: then it says that its machine was shut
+    /// down, as it does when a guest switches itself off.
+    pub async fn ending(&self) {
+        let its_own =
+            |reason: &Option<String>| reason.as_ref().is_some_and(|reason| reason.starts_with("host-"));
+        if self.shutdown.clone().wait_for(its_own).await.is_err() {
+            // The connection has broken before.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Events from now on. One who listens too slowly misses some.
@@ -142,6 +155,7 @@ type Answer = oneshot::Sender<Result<Value, QmpError>>;
 struct Task {
     lines: Lines,
     events: broadcast::Sender<Event>,
+    why: watch::Sender<Option<String>>,
     waiting: HashMap<u64, (&'static str, Answer)>,
     next: u64,
 }
@@ -196,6 +210,9 @@ impl Task {
         let (id, answer) = match message {
             Message::Greeting { .. } => return,
             Message::Event(event) => {
+                if event.name == "SHUTDOWN" {
+                    self.why.send_replace(event.data["reason"].as_str().map(str::to_owned));
+                }
                 // Nobody may be listening.
                 drop(self.events.send(event));
                 return;

@@ -73,7 +73,7 @@ fn life(data: &Path, kind: Kind, last_words: &str) -> Handle {
 }
 
 /// `query-status`, asked through the monitor that no agent of these tests uses.
-async fn status(ground: &Ground) -> String {
+pub(super) async fn status(ground: &Ground) -> String {
     let monitor = Qmp::connect(&ground.sockets.join("rescue.sock"), BOOT).await.unwrap();
     let answer = monitor.execute("query-status", serde_json::Value::Null).await.unwrap();
     answer["status"].as_str().unwrap().to_owned()
@@ -81,11 +81,16 @@ async fn status(ground: &Ground) -> String {
 
 async fn adopted(kind: Kind) {
     let Some(yard) = Yard::open() else { return };
-    let handle = life(yard.data(), kind, "");
+    let handle = life(yard.data(), kind, "(sleep 2; echo $((17*17))) &");
     assert!(process(&handle).runs(), "it goes on");
+    let (_, ground) = the_ground(yard.data());
+    let (log, limit) = (ground.folder.join("console.log"), Instant::now() + BOOT);
+    while !std::fs::read_to_string(&log).unwrap().contains("289") {
+        assert!(Instant::now() < limit, "nothing was said while no agent was there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     let started = Instant::now();
-    let (_, ground) = the_ground(yard.data());
     let driver = yard.driver(kind);
     let (found, observed) = driver.recover(&ground, Some(&handle)).await.unwrap().expect("a run");
     let took = started.elapsed();
@@ -97,6 +102,7 @@ async fn adopted(kind: Kind) {
     let mut screen = Screen::attach(&driver, &ground, &handle).await;
     assert_eq!(screen.console.first, 0);
     screen.until("121", 0).await;
+    screen.until("289", 0).await;
     screen.run("echo $((12*12))", "144").await;
     assert!(driver.usage(&ground, &handle).await.unwrap().cpu_time_ns > 0);
 

@@ -10,9 +10,8 @@ use tokio::time::sleep;
 
 use super::spec;
 use super::yard::Yard;
-use crate::agent::driver::qemu::plan::Link;
 use crate::agent::driver::qemu::qmp::Qmp;
-use crate::agent::driver::qemu::{Body, canary, outcome, write};
+use crate::agent::driver::qemu::{canary, outcome, write};
 use crate::agent::driver::{Driver as _, Observed};
 use crate::agent::process::Process;
 use crate::agent::spec::Kind;
@@ -72,7 +71,7 @@ async fn a_machine_that_stands_still_for_an_internal_error_has_failed() {
         return;
     }
     let process = Process::of(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
-    let handle = write(&Body { process, accelerator: None, link: Link::None }).unwrap();
+    let handle = write(process).unwrap();
     let (_, observed) = driver.recover(&ground, Some(&handle)).await.unwrap().expect("a run");
     let Observed::Ended(exit) = observed else { panic!("{observed:?}") };
     assert_eq!((exit.code, exit.unseen), (outcome::INTERNAL, false));

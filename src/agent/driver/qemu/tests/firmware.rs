@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::yard::Yard;
 use super::{Screen, spec};
 use crate::agent::driver::Driver as _;
@@ -11,6 +13,16 @@ use crate::agent::driver::qemu::canary;
 use crate::agent::driver::qemu::plan::Accelerator;
 use crate::agent::driver::qemu::qcow2::Head;
 use crate::agent::spec::Kind;
+
+#[tokio::test]
+async fn a_canary_that_nobody_listens_to_ends_by_itself() {
+    let Some(yard) = Yard::open() else { return };
+    std::fs::write(yard.data().join("firmware"), canary::firmware()).unwrap();
+    let mut command = canary::perch("qemu-system-x86_64", Accelerator::Tcg, yard.data());
+    let status = timeout(Duration::from_secs(60), command.status()).await.expect("it goes on").unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(std::fs::read(yard.data().join("song")).unwrap(), b"neuro-canary sings\n");
+}
 
 #[tokio::test]
 async fn the_canary_sings_where_guests_run_and_the_finding_is_kept() {

@@ -6,6 +6,7 @@ mod broken;
 mod command_line;
 mod endings;
 mod firmware;
+mod full;
 mod injection;
 mod network;
 mod refusals;

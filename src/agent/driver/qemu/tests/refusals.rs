@@ -4,19 +4,20 @@ use super::spec;
 use crate::agent::driver::qemu::check::check;
 use crate::agent::options::Network;
 use crate::agent::settings::QemuSettings;
-use crate::agent::spec::{Disk, Kind, Mount};
+use crate::agent::spec::{Disk, Kind, Mount, Spec};
+
+type Change = Box<dyn Fn(&mut Spec)>;
 
 #[test]
 fn what_a_machine_cannot_do_is_refused_by_name() {
     let settings = QemuSettings::default();
-    let refused = |kind: Kind, change: &dyn Fn(&mut crate::agent::spec::Spec)| {
+    let refused = |kind: Kind, change: &dyn Fn(&mut Spec)| {
         let mut wished = spec(kind, "");
         change(&mut wished);
         check(kind, &settings, &wished).map_err(|error| error.to_string())
     };
     assert_eq!(refused(Kind::Vm, &|_| {}), Ok(()));
     let disk = |name: &str, size_bytes, boot| Disk { name: name.to_owned(), size_bytes, boot };
-    type Change = Box<dyn Fn(&mut crate::agent::spec::Spec)>;
     let cases: [(Kind, &str, Change); 13] = [
         (Kind::MicroVm, "spec.kernel is empty", Box::new(|spec| spec.kernel = None)),
         (Kind::Vm, "spec.image is empty", Box::new(|spec| spec.kernel = None)),
