@@ -1,6 +1,7 @@
 //! Who this node is, for as long as its data folder lives, and the folder itself: one agent at a time has it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -43,6 +44,8 @@ impl House {
         for part in ["instances", "run"] {
             fs::create_dir_all(data.join(part)).map_err(fault)?;
         }
+        // Secrets of environments lie there, and programs that run as somebody else: nobody but the owner comes near them.
+        fs::set_permissions(data, Permissions::from_mode(0o700)).map_err(fault)?;
         let data = data.canonicalize().map_err(fault)?;
         let length = data.as_os_str().len();
         if length > LONGEST_PATH {

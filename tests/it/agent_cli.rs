@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -108,7 +109,11 @@ async fn an_instance_is_made_shown_stopped_and_removed_from_the_shell() {
     assert!(agent.asked(&["stop", "box", "--force"]).starts_with("box is stopped"));
     let idle = agent.ask(&["stats", "box", "--once"]);
     assert_eq!(idle.code, Some(1), "{}", idle.out);
-    agent.asked(&["rm", "box"]);
+    let stranger = agent.ask(&["stats", "nobody", "--once"]);
+    assert!(stranger.code == Some(1) && stranger.err.contains("nobody"), "{} {}", stranger.out, stranger.err);
+    assert_eq!(agent.asked(&["rm", "box", "--json"]).trim(), r#"{"id":"box","state":"gone"}"#);
+    let mode = fs::metadata(folder.path().join("data")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "secrets of environments lie there");
     agent.asked(&["rm", "other", "--force"]);
     assert_eq!(agent.asked(&["ls", "--json"]), "");
     assert_eq!(agent.ask(&["rm", "box"]).code, Some(1));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
 use super::link::{ANSWER_TIME, Where, refused, timed};
 use super::ls::{object, state};
@@ -81,7 +82,9 @@ pub(super) async fn rm(args: &ForceArgs) -> Outcome {
     link.delete_instance(timed(request, PATIENT.max(ANSWER_TIME)))
         .await
         .map_err(|status| refused(&status))?;
-    if !args.one.json {
+    if args.one.json {
+        say(&json!({ "id": args.one.id, "state": "gone" }).to_string())?;
+    } else {
         say(&format!("{} is gone", args.one.id))?;
     }
     Ok(Exit::Ok)

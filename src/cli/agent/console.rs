@@ -15,6 +15,7 @@ use super::link::{Where, refused};
 use super::terminal::{Raw, Typed, keys, size};
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
 use crate::cli::output::complain;
+use crate::cli::signals::Signals;
 use crate::proto::hypervisor::v1::agent_console_input::Input;
 use crate::proto::hypervisor::v1::{AgentConsoleInput, AgentConsoleOutput, AgentConsoleResize};
 
@@ -64,6 +65,7 @@ async fn both(
     quiet: Duration,
 ) -> Result<(), Failure> {
     let mut keys = keys(terminal)?;
+    let mut signals = Signals::catch()?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut typing = Some(typing);
     if let (Some(typing), true) = (&typing, terminal) {
@@ -99,6 +101,8 @@ async fn both(
                 drop(typing.send(resize()).await);
             },
             () = silence => return Ok(()),
+            // The terminal is given back as it was.
+            _ = signals.next() => return Ok(()),
         }
     }
 }

@@ -44,6 +44,7 @@ pub(super) async fn run(args: &DoctorArgs) -> Outcome {
         Some(path) => AgentSettings::load(path).or_exit(Exit::Usage)?,
         None => AgentSettings::default(),
     };
+    let made = !args.data.exists();
     std::fs::create_dir_all(&args.data)?;
     let data = args.data.canonicalize()?;
     let images = Arc::new(ImageStore::open(&data).or_exit(Exit::Failed)?);
@@ -75,6 +76,14 @@ pub(super) async fn run(args: &DoctorArgs) -> Outcome {
             say(&format!("{yes}  {kind:9}  {name:11}  {} ({took_s:.1} s)", ability.detail))?;
         }
     }
+    let close = {
+        let (drivers, data) = (drivers.clone(), data.clone());
+        move || {
+            drivers.iter().for_each(|driver| driver.close());
+            if made { std::fs::remove_dir_all(data) } else { Ok(()) }
+        }
+    };
+    tokio::task::spawn_blocking(close).await.or_exit(Exit::Failed)??;
     let devices = cdi::Registry::read(&settings.cdi.folders).inventory();
     let devices: Vec<&str> = devices.keys().map(String::as_str).collect();
     if args.json {

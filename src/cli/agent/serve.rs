@@ -63,7 +63,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
     /// Folder of everything that is kept: instances, images, volumes, the audit log.
-    #[arg(long, value_name = "DIR", default_value = "agent")]
+    #[arg(long, env = "NEURO_AGENT_DATA", value_name = "DIR", default_value = "agent")]
     data: PathBuf,
     /// TOML file of settings; docs/agent.toml has every key.
     #[arg(long, value_name = "FILE")]

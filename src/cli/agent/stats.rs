@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
@@ -67,7 +68,11 @@ pub(super) async fn run(args: &StatsArgs) -> Outcome {
 
 async fn figures(link: &mut Link, ids: &[String]) -> Result<Vec<(Instance, InstanceStats)>, Failure> {
     let answer = link.list_instances(timed((), ANSWER_TIME)).await.map_err(|status| refused(&status))?;
-    let wanted = answer.into_inner().instances.into_iter().filter(|one| match ids {
+    let there = answer.into_inner().instances;
+    if let Some(missing) = ids.iter().find(|id| there.iter().all(|one| one.id != **id)) {
+        return Err(Failure { exit: Exit::Failed, error: anyhow!("no instance {missing:?}") });
+    }
+    let wanted = there.into_iter().filter(|one| match ids {
         [] => one.state() == InstanceState::Running,
         ids => ids.contains(&one.id),
     });

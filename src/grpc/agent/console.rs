@@ -23,6 +23,9 @@ const FIRST_WORD: std::time::Duration = std::time::Duration::from_secs(30);
 /// Longest piece of what was said before: clients allow 4 MiB.
 const LONGEST_PIECE: usize = 64 << 10;
 
+/// Longest piece of what is typed that is handed to a console.
+const LONGEST_KEYS: usize = 16 << 10;
+
 /// Metadata with the id.
 const ID: &str = "instance-id";
 
@@ -245,11 +248,26 @@ async fn type_in<I: Into<Said>>(
     }
     while let Some(message) = inputs.message().await? {
         if let Heard::Input(typed) = dialogue.hear(message.into()).map_err(|error| wrong(&error))? {
-            // A console that takes no more has ended; its reader says so.
-            drop(input.send(typed).await);
+            for piece in pieces(typed) {
+                // A console that takes no more has ended; its reader says so.
+                drop(input.send(piece).await);
+            }
         }
     }
     Ok(())
+}
+
+/// What waits for a console that is slow to read is bounded in pieces, so pieces are small.
+fn pieces(typed: ConsoleInput) -> Vec<ConsoleInput> {
+    match typed {
+        ConsoleInput::Data(data) if data.len() > LONGEST_KEYS => {
+            let starts = (0..data.len()).step_by(LONGEST_KEYS);
+            let piece = |start: usize| data.slice(start..data.len().min(start.saturating_add(LONGEST_KEYS)));
+            // Copied, so that a piece that waits does not hold the whole message.
+            starts.map(|start| ConsoleInput::Data(Bytes::copy_from_slice(&piece(start)))).collect()
+        }
+        typed => vec![typed],
+    }
 }
 
 fn wrong(error: &AgentError) -> Status {
@@ -259,6 +277,20 @@ fn wrong(error: &AgentError) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_typed_at_once_goes_on_in_small_pieces() {
+        let keys: Bytes = (0..100_000_u32).map(|number| (number % 251) as u8).collect();
+        let cut = pieces(ConsoleInput::Data(keys.clone()));
+        let mut whole = Vec::new();
+        for piece in &cut {
+            let ConsoleInput::Data(data) = piece else { panic!("{piece:?}") };
+            assert!(data.len() <= LONGEST_KEYS);
+            whole.extend_from_slice(data);
+        }
+        assert_eq!((cut.len(), whole.as_slice()), (7, &keys[..]));
+        assert_eq!(pieces(ConsoleInput::Data(Bytes::new())).len(), 1);
+    }
 
     fn data(text: &'static str) -> Said {
         Said::Data(Bytes::from_static(text.as_bytes()))
