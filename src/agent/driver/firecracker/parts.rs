@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use super::FirecrackerDriver;
 use super::api::{Api, Request};
-use crate::agent::driver::qemu::{absent, qcow2};
+use crate::agent::driver::qemu::{USUAL_DISK_BYTES, absent, qcow2};
 use crate::agent::driver::{Ground, Handle, Usage};
 use crate::agent::error::AgentError;
 use crate::agent::image::FileImage;
@@ -29,7 +29,10 @@ impl FirecrackerDriver {
     }
 
     pub(super) fn disks(ground: &Ground, image: bool) -> Vec<(PathBuf, u64)> {
-        let asked = ground.spec.disks.iter().map(|disk| disk.size_bytes);
+        let asked = ground.spec.disks.iter().enumerate().map(|(number, disk)| match disk.size_bytes {
+            0 if !image || number > 0 => USUAL_DISK_BYTES,
+            asked => asked,
+        });
         let sizes: Vec<u64> = if image && ground.spec.disks.is_empty() { vec![0] } else { asked.collect() };
         sizes
             .into_iter()

@@ -68,15 +68,7 @@ fn disks(kind: Kind, spec: &Spec) -> Result<(), AgentError> {
     if spec.disks.iter().filter(|disk| disk.boot).count() > 1 {
         return refuse("has more than one boot disk".to_owned());
     }
-    let first = spec.disks.iter().position(|disk| disk.boot).unwrap_or(0);
-    for (number, disk) in spec.disks.iter().enumerate() {
-        let on_image = number == first && !spec.image.is_empty();
-        if disk.size_bytes == 0 && !on_image {
-            return refuse(format!(
-                "{:?} has size_bytes 0 and no image under it; expected its size",
-                disk.name
-            ));
-        }
+    for disk in &spec.disks {
         if i64::try_from(disk.size_bytes).is_err() {
             return refuse(format!("{:?} has size_bytes {}", disk.name, disk.size_bytes));
         }

@@ -11,6 +11,8 @@ use crate::agent::error::AgentError;
 use crate::agent::image::FileImage;
 use crate::agent::spec::Disk;
 
+/// Of a disk that has neither a size nor an image under it: callers that count in GiB say 0 for less than one.
+pub const USUAL_DISK_BYTES: u64 = 1 << 30;
 /// Bytes of a serial number that virtio has room for.
 const SERIAL: usize = 20;
 
@@ -33,7 +35,11 @@ pub fn plan(folder: &Path, image: Option<&FileImage>, disks: &[Disk]) -> Vec<(Di
                 base: base.map(|image| (image.path.clone(), image.format.clone())),
                 serial: disk.name.chars().filter(char::is_ascii_graphic).take(SERIAL).collect(),
             };
-            (drawn, disk.size_bytes.max(base.map_or(0, |image| image.size_bytes)))
+            let size_bytes = match (disk.size_bytes, base) {
+                (0, None) => USUAL_DISK_BYTES,
+                (asked, base) => asked.max(base.map_or(0, |image| image.size_bytes)),
+            };
+            (drawn, size_bytes)
         })
         .collect()
 }
@@ -109,4 +115,28 @@ pub fn overlays(folder: &Path) -> Vec<PathBuf> {
             name.starts_with("disk") && (name.ends_with(".qcow2") || name.ends_with(".draft"))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_a_size_has_its_images_or_the_usual_one() {
+        let image = FileImage {
+            name: "x".to_owned(),
+            path: "/images/x".into(),
+            format: "qcow2".to_owned(),
+            digest: "sha256:0".to_owned(),
+            size_bytes: 7 << 30,
+        };
+        let disk = |size_bytes, boot| Disk { name: "d".to_owned(), size_bytes, boot };
+        let sizes = |image: Option<&FileImage>, disks: &[Disk]| -> Vec<u64> {
+            plan(Path::new("/i"), image, disks).into_iter().map(|(_, size)| size).collect()
+        };
+        assert_eq!(sizes(Some(&image), &[]), [7 << 30]);
+        assert_eq!(sizes(Some(&image), &[disk(0, false), disk(0, true)]), [7 << 30, USUAL_DISK_BYTES]);
+        assert_eq!(sizes(Some(&image), &[disk(9 << 30, true)]), [9 << 30]);
+        assert_eq!(sizes(None, &[disk(0, false), disk(5 << 20, false)]), [USUAL_DISK_BYTES, 5 << 20]);
+    }
 }

@@ -49,6 +49,7 @@ use crate::agent::spec::Kind;
 
 pub(super) use self::check::check;
 pub(super) use self::console::{Keep, Line, open as open_console};
+pub(super) use self::disks::USUAL_DISK_BYTES;
 pub(super) use self::found::all as processes;
 pub(super) use self::launch::{absent, aside, born, fetch, private, put_aside};
 pub(super) use self::live::end;
