@@ -134,7 +134,7 @@ impl Agent {
         caller: &str,
     ) -> Result<Record, AgentError> {
         let grace = match timeout_s {
-            _ if force => Ok(Duration::ZERO),
+            0..=LONGEST_STOP_S if force => Ok(Duration::ZERO),
             0 => Ok(self.usual_grace()),
             1..=LONGEST_STOP_S => Ok(Duration::from_secs(u64::from(timeout_s.unsigned_abs()))),
             _ => Err(AgentError::invalid(

@@ -84,7 +84,9 @@ async fn each_error_has_its_kind() {
     assert!(matches!(agent.create(container("../x"), "me").await, Err(AgentError::Invalid { .. })));
     assert!(matches!(agent.stats("a").await, Err(AgentError::Precondition(_))));
     assert!(matches!(agent.console("a"), Err(AgentError::Precondition(_))));
-    assert!(matches!(agent.stop("a", false, -1, "me").await, Err(AgentError::Invalid { .. })));
+    for force in [false, true] {
+        assert!(matches!(agent.stop("a", force, -1, "me").await, Err(AgentError::Invalid { .. })));
+    }
     for outcome in [
         agent.start("b", "me").await,
         agent.stop("b", true, 0, "me").await,
@@ -96,7 +98,7 @@ async fn each_error_has_its_kind() {
     assert!(matches!(agent.get("a/b"), Err(AgentError::Invalid { .. })));
     assert_eq!(agent.list().len(), 1, "what was refused left nothing");
     let refused = house.audit().into_iter().filter(|entry| entry.outcome != "ok").count();
-    assert_eq!(refused, 10, "every refusal is in the audit log");
+    assert_eq!(refused, 11, "every refusal is in the audit log");
 }
 
 #[tokio::test]
@@ -221,4 +223,29 @@ async fn a_card_has_one_holder_also_after_a_restart() {
     assert_eq!((agent.capacity().gpu_count, agent.allocated().gpu_count), (2, 1));
     agent.delete("a", false, "me").await.unwrap();
     assert!(agent.create(with("b", &[("cdi-devices", "nvidia.com/gpu=0")]), "me").await.is_ok());
+}
+
+#[tokio::test]
+async fn only_a_deletion_undoes_what_is_being_made() {
+    let house = House::new();
+    let agent = house.open().await;
+    let making = |name: &'static str| {
+        house.world.plan("prepare", DriverFault::Slow(Duration::from_millis(300)));
+        let agent = agent.clone();
+        tokio::spawn(async move { agent.create(container(name), "me").await })
+    };
+    let made = making("a");
+    until_state(&agent, "a", State::Creating).await;
+    let (stopped, started) = tokio::join!(agent.stop("a", true, 0, "me"), agent.restart("a", true, "me"));
+    assert_eq!((stopped.unwrap().state, started.unwrap().state), (State::Stopped, State::Running));
+    assert!(made.await.unwrap().is_ok());
+    house.world.plan("prepare", DriverFault::Hang);
+    let made = making("b");
+    until_state(&agent, "b", State::Creating).await;
+    let begun = Instant::now();
+    agent.delete("b", true, "me").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(matches!(made.await.unwrap(), Err(AgentError::Unavailable(_))));
+    assert_eq!(house.world.made(), [id("a")].into());
+    assert!(house.audit().iter().any(|entry| entry.what == "delete" && entry.outcome == "ok"));
 }
