@@ -10,12 +10,14 @@ mod stop;
 mod turn;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::audit::{Entry, now_ms};
 use super::common::Common;
@@ -89,7 +91,15 @@ impl Actor {
 
     /// Until the instance is gone or the agent ends.
     pub(super) async fn run(mut self, begin: Begin) {
-        self.keep(begin).await;
+        if let Err(panic) = AssertUnwindSafe(self.keep(begin)).catch_unwind().await {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+            error!(id = %self.id(), words, "the keeper of an instance broke");
+            let reason =
+                format!("its keeper broke ({words}): how it stands is known when the agent is restarted");
+            self.common.registry.lose(&self.face, reason);
+            self.face.runs(None);
+        }
         // What is said from here on is for the next life.
         self.face.hub.finish(Duration::ZERO).await;
     }
