@@ -85,10 +85,12 @@ impl Actor {
             None if self.record.operation.is_none() && self.record.state == State::Running => {
                 self.note_exit(unseen()).await;
             }
-            None if !starting && self.record.operation.is_some() && self.record.handle.is_some() => {
-                if self.record.ended_ms < self.record.started_ms {
-                    self.note_exit(unseen()).await;
-                }
+            None if !starting
+                && self.record.operation.is_some()
+                && self.record.handle.is_some()
+                && self.record.ended_ms < self.record.started_ms =>
+            {
+                self.note_exit(unseen()).await;
             }
             None => {}
         }

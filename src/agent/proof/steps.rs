@@ -14,8 +14,13 @@ fn runtime() -> tokio::runtime::Runtime {
 async fn everything(house: &House, agent: &Agent) -> Result<(), AgentError> {
     agent.create(with("a", &[("autostart", "true"), ("restart", "always")]), "me").await?;
     house.world.exits(&id("a"), 1);
-    for _ in 0..200 {
-        if agent.get("a")?.restarts == 1 && agent.get("a")?.state == State::Running {
+    // As long as a busy machine takes: a life that goes on without this has other steps.
+    for _ in 0..10_000 {
+        let record = agent.get("a")?;
+        if record.reason.contains("its keeper broke") {
+            return Err(AgentError::Internal(record.reason));
+        }
+        if record.restarts == 1 && record.state == State::Running {
             break;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -42,8 +47,7 @@ fn live(house: &mut House, crash_at: Option<usize>) -> Vec<String> {
     let runtime = runtime();
     let outcome = runtime.block_on(async {
         let agent = house.open().await;
-        // A crash answers nobody: the keeper is gone and the others wait for it in vain.
-        tokio::time::timeout(Duration::from_secs(10), everything(house, &agent)).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(60), everything(house, &agent)).await.unwrap()
     });
     assert_eq!(outcome.is_ok(), crash_at.is_none(), "{outcome:?}");
     drop(runtime);
@@ -68,7 +72,7 @@ fn a_crash_at_every_step_of_the_journal_converges_and_leaks_nothing() {
         runtime.block_on(async {
             let agent = house.open().await;
             let context = format!("crash at {at}, {step}, wanted {wanted:?}");
-            for _ in 0..400 {
+            for _ in 0..4000 {
                 let settled = match (wanted, agent.get("a")) {
                     (None | Some(Wanted::Gone), found) => found.is_err(),
                     (Some(Wanted::Stopped), Ok(record)) => {
