@@ -1,13 +1,13 @@
 //! What the actors of all instances share.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::audit::Audit;
 use super::driver::{Ability, Driver};
@@ -24,29 +24,49 @@ use super::store::Store;
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub driver: Arc<dyn Driver>,
-    ability: OnceCell<Ability>,
+    /// The last answer, and when it came.
+    answer: Mutex<Option<(Ability, Instant)>>,
+    /// One probe at a time.
+    turn: Semaphore,
 }
 
 impl Candidate {
     pub(super) fn new(driver: Arc<dyn Driver>) -> Self {
-        Self { driver, ability: OnceCell::new() }
+        Self { driver, answer: Mutex::new(None), turn: Semaphore::new(1) }
     }
 
     /// What is known by now.
     pub(super) fn known(&self) -> Option<Ability> {
-        self.ability.get().cloned()
+        self.answer().as_ref().map(|(ability, _)| ability.clone())
     }
 
-    /// Waits for the probe, which is done once.
-    pub(super) async fn ability(&self, patience: Duration) -> Ability {
-        let probe = || async {
-            let probed = async { Ok(self.driver.probe().await) }.boxed();
-            match guarded("probe", patience, probed).await {
-                Ok(ability) => ability,
-                Err(error) => Ability { usable: false, detail: error.to_string(), labels: Vec::new() },
-            }
+    fn answer(&self) -> MutexGuard<'_, Option<(Ability, Instant)>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What holds: that it works, for ever; that it does not, for a while.
+    fn holds(&self, patience: &Patience) -> Option<Ability> {
+        let answer = self.answer();
+        let (ability, at) = answer.as_ref()?;
+        (ability.usable || at.elapsed() < patience.probe_again).then(|| ability.clone())
+    }
+
+    /// Waits for a probe, which is done once when it finds that the driver works, and again when it did not.
+    pub(super) async fn ability(&self, patience: &Patience) -> Ability {
+        if let Some(ability) = self.holds(patience) {
+            return ability;
+        }
+        let _turn = self.turn.acquire().await;
+        if let Some(ability) = self.holds(patience) {
+            return ability;
+        }
+        let probed = async { Ok(self.driver.probe().await) }.boxed();
+        let ability = match guarded("probe", patience.probe, probed).await {
+            Ok(ability) => ability,
+            Err(error) => Ability { usable: false, detail: error.to_string(), labels: Vec::new() },
         };
-        self.ability.get_or_init(probe).await.clone()
+        *self.answer() = Some((ability.clone(), Instant::now()));
+        ability
     }
 }
 
@@ -75,7 +95,7 @@ impl Common {
     pub(super) async fn driver_for(&self, kind: Kind) -> Result<Arc<dyn Driver>, AgentError> {
         let mut why = Vec::new();
         for candidate in self.drivers.iter().filter(|candidate| candidate.driver.kind() == kind) {
-            let ability = candidate.ability(self.patience.probe).await;
+            let ability = candidate.ability(&self.patience).await;
             if ability.usable {
                 return Ok(candidate.driver.clone());
             }

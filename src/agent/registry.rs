@@ -14,13 +14,20 @@ use super::error::AgentError;
 use super::face::Face;
 use super::gpu::{Devices, Inventory};
 use super::id::InstanceId;
+use super::options::Options;
 use super::record::{Record, State, Wanted};
 use super::settings::AgentSettings;
-use super::spec::Spec;
+use super::spec::{Kind, Limits, Spec};
 use super::store::{Store, VERSION};
 
 /// Requests that wait for an actor.
 const INBOX: usize = 64;
+/// Most bytes of a list of all instances: a client takes 4 MiB unless it is told otherwise, and what is said of failures may
+/// be longer than [`SAID_BYTES`].
+const MOST_LISTED_BYTES: usize = (7 << 20) / 2;
+/// What a list says of an instance beside the request: its state, its times, its address, a sentence. With requests of 1 KiB
+/// that is room for 1792 instances; a node takes 1000 unless it is told otherwise.
+const SAID_BYTES: usize = 1 << 10;
 
 /// An instance: what is seen of it, and where its actor is asked.
 #[derive(Debug, Clone)]
@@ -40,9 +47,23 @@ pub(super) enum Admitted {
 #[derive(Debug, Default)]
 struct Books {
     entries: BTreeMap<InstanceId, Entry>,
-    damaged: BTreeMap<InstanceId, String>,
+    /// Instances that nobody keeps, and why: as much of their records as is known.
+    unkept: BTreeMap<InstanceId, Record>,
+    /// Those of them that are being taken apart.
+    claimed: BTreeSet<InstanceId>,
     devices: Devices,
     inventory: Inventory,
+}
+
+impl Books {
+    fn specs(&self) -> impl Iterator<Item = &Spec> {
+        let kept = self.entries.values().map(|entry| &*entry.face.spec);
+        kept.chain(self.unkept.values().map(|record| &record.spec))
+    }
+
+    fn given(&self) -> Amount {
+        self.specs().map(Amount::of).fold(Amount::default(), Amount::plus)
+    }
 }
 
 /// See the module.
@@ -54,8 +75,8 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn new(machine: Amount, damaged: Vec<(InstanceId, String)>, inventory: Inventory) -> Self {
-        let damaged = damaged.into_iter().collect();
-        Self { books: Mutex::new(Books { damaged, inventory, ..Books::default() }), machine }
+        let unkept = damaged.into_iter().map(|(id, reason)| (id.clone(), unreadable(id, &reason))).collect();
+        Self { books: Mutex::new(Books { unkept, inventory, ..Books::default() }), machine }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -78,22 +99,19 @@ impl Registry {
             }
             return Err(other_spec(id));
         }
-        if let Some(reason) = books.damaged.get(id) {
-            let text = format!("instance {id} is there and its record cannot be read: {reason}");
+        if let Some(record) = books.unkept.get(id) {
+            let text = format!("instance {id} is there: {}", record.reason);
             return Err(AgentError::AlreadyExists(text));
         }
         if draining {
-            return Err(AgentError::Unavailable(
-                "the node is draining: it takes no new instances".to_owned(),
-            ));
+            return Err(draining_refusal("it takes no new instances"));
         }
-        if books.entries.len() >= settings.limits.instances as usize {
+        if books.entries.len() + books.unkept.len() >= settings.limits.instances as usize {
             let most = settings.limits.instances;
             return Err(AgentError::Exhausted(format!("the node has {most} instances, the most it takes")));
         }
-        let given = books.entries.values().map(|entry| Amount::of(&entry.face.spec));
-        let given = given.fold(Amount::default(), Amount::plus);
-        capacity::admit(self.machine, given, Amount::of(&spec), &settings.limits)?;
+        listed(books.specs().map(|spec| spec.request.len()), spec.request.len())?;
+        capacity::admit(self.machine, books.given(), Amount::of(&spec), &settings.limits)?;
         let Books { devices, inventory, .. } = &mut *books;
         let devices = devices.take(id, &spec.options, inventory, &settings.cdi)?;
         let record = fresh(id.clone(), spec, devices);
@@ -149,7 +167,58 @@ impl Registry {
     /// Every id that means something here, also those whose record cannot be read.
     pub(super) fn known(&self) -> BTreeSet<InstanceId> {
         let books = self.books();
-        books.entries.keys().chain(books.damaged.keys()).cloned().collect()
+        books.entries.keys().chain(books.unkept.keys()).cloned().collect()
+    }
+
+    /// What instances were given together.
+    pub(super) fn given(&self) -> Amount {
+        self.books().given()
+    }
+
+    /// Its keeper broke. It holds what it held, and can only be deleted until the agent begins anew.
+    pub(super) fn lose(&self, face: &Arc<Face>, reason: String) {
+        let mut books = self.books();
+        let record = Record { state: State::Failed, reason, ..Record::clone(&face.record()) };
+        if books.entries.get(&record.id).is_some_and(|entry| Arc::ptr_eq(&entry.face, face)) {
+            books.entries.remove(&record.id);
+            books.unkept.insert(record.id.clone(), record);
+        }
+    }
+
+    /// One that nobody keeps.
+    pub(super) fn unkept(&self, id: &InstanceId) -> Option<Record> {
+        self.books().unkept.get(id).cloned()
+    }
+
+    /// How all instances stand, in the order of their ids.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let books = self.books();
+        let kept = books.entries.values().map(|entry| Record::clone(&entry.face.record()));
+        let mut records: Vec<Record> = kept.chain(books.unkept.values().cloned()).collect();
+        records.sort_by(|one, two| one.id.cmp(&two.id));
+        records
+    }
+
+    /// One that nobody keeps is to be taken apart, by one at a time.
+    pub(super) fn claim(&self, id: &InstanceId) -> Result<Record, AgentError> {
+        let mut books = self.books();
+        let Some(record) = books.unkept.get(id).cloned() else {
+            return Err(AgentError::not_found("instance", id));
+        };
+        if !books.claimed.insert(id.clone()) {
+            return Err(AgentError::Unavailable(format!("instance {id} is being taken apart")));
+        }
+        Ok(record)
+    }
+
+    /// Whether it is gone now.
+    pub(super) fn unclaim(&self, id: &InstanceId, gone: bool) {
+        let mut books = self.books();
+        books.claimed.remove(id);
+        if gone {
+            books.unkept.remove(id);
+            books.devices.release(id);
+        }
     }
 
     pub(super) fn machine(&self) -> Amount {
@@ -167,9 +236,56 @@ impl Registry {
     }
 }
 
+/// Refuses what would make the list of all instances longer than clients take.
+fn listed(there: impl Iterator<Item = usize>, asked: usize) -> Result<(), AgentError> {
+    let there: usize = there.map(|bytes| bytes.saturating_add(SAID_BYTES)).sum();
+    let needed = asked.saturating_add(SAID_BYTES);
+    let free = MOST_LISTED_BYTES.saturating_sub(there);
+    if needed <= free {
+        return Ok(());
+    }
+    Err(AgentError::Exhausted(format!(
+        "the request takes {needed} bytes in a list of all instances; {free} of {MOST_LISTED_BYTES} are free, the most that \
+         clients take at once"
+    )))
+}
+
+/// The node starts nothing new, and how that ends.
+pub(super) fn draining_refusal(what: &str) -> AgentError {
+    AgentError::Unavailable(format!(
+        "the node is draining: {what}. The cluster's drain command with undo=true ends that; so does removing the file \
+         `draining` from the agent's data folder and restarting the agent"
+    ))
+}
+
 /// The id stands for something else.
 pub(super) fn other_spec(id: &InstanceId) -> AgentError {
     AgentError::AlreadyExists(format!("instance {id} is there and was asked for with another spec"))
+}
+
+/// All that can be said of an instance whose record is lost.
+fn unreadable(id: InstanceId, reason: &str) -> Record {
+    let spec = Spec {
+        request: Vec::new(),
+        name: id.to_string(),
+        kind: Kind::Container,
+        image: String::new(),
+        cpu_cores: 0,
+        memory_bytes: 0,
+        disks: Vec::new(),
+        kernel: None,
+        initrd: None,
+        kernel_args: String::new(),
+        command: Vec::new(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        mounts: Vec::new(),
+        limits: Limits::default(),
+        labels: BTreeMap::new(),
+        options: Options::default(),
+    };
+    let reason = format!("its record cannot be read: {reason}");
+    Record { state: State::Failed, reason, created_ms: 0, updated_ms: 0, ..fresh(id, spec, Vec::new()) }
 }
 
 fn fresh(id: InstanceId, spec: Spec, devices: Vec<String>) -> Record {
@@ -194,5 +310,20 @@ fn fresh(id: InstanceId, spec: Spec, devices: Vec<String>) -> Record {
         updated_ms: now,
         started_ms: 0,
         ended_ms: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_usual_instances_fit_in_a_list_as_a_node_takes() {
+        let most = AgentSettings::default().limits.instances as usize;
+        assert!(listed(std::iter::repeat_n(1 << 10, most - 1), 1 << 10).is_ok());
+        assert!(matches!(
+            listed(std::iter::repeat_n(1 << 10, 2 * most), 1 << 10),
+            Err(AgentError::Exhausted(_))
+        ));
     }
 }

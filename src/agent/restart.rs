@@ -10,6 +10,10 @@ use super::record::{Exit, Record, Wanted};
 pub struct Patience {
     /// For a driver to find out whether it works here.
     pub probe: Duration,
+    /// Until a driver that did not work is tried again, when somebody asks for it.
+    pub probe_again: Duration,
+    /// For the sweep of what belongs to nobody, before the agent answers; it goes on after that.
+    pub sweep: Duration,
     /// For a driver to make what a start needs; images are copied there.
     pub prepare: Duration,
     /// For a driver to start.
@@ -40,6 +44,8 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             probe: Duration::from_secs(60),
+            probe_again: Duration::from_secs(30),
+            sweep: Duration::from_secs(5),
             prepare: Duration::from_secs(300),
             start: Duration::from_secs(120),
             ask: Duration::from_secs(10),

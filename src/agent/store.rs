@@ -11,12 +11,14 @@ use tracing::warn;
 
 use super::error::AgentError;
 use super::id::InstanceId;
-use super::record::Record;
+use super::record::{Operation, Record, Wanted};
 
 /// Name of the journal's file in an instance's folder.
 const RECORD: &str = "record.json";
 /// How a file's name ends that is to replace another.
 const FRESH: &str = "new";
+/// Empty files that say what is wished where no record could be written.
+const MARKS: [(&str, Wanted); 2] = [("wanted-gone", Wanted::Gone), ("wanted-stopped", Wanted::Stopped)];
 /// What a folder is called that is on its way out.
 const GONE: &str = ".gone-";
 /// Layout that this program writes and reads.
@@ -83,9 +85,30 @@ impl Store {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            write_synced(&target, &bytes)
+            replace(&target, &bytes)?;
+            // The record says it now.
+            for (name, _) in MARKS {
+                absent(&folder.join(name))?;
+            }
+            sync_parent(&target)
         });
         written.await.map_err(|error| fault(&error))?.map_err(|error| fault(&error))
+    }
+
+    /// Says what is wished of an instance on a disk that is too full for its record. Holds until the next record is written.
+    ///
+    /// # Errors
+    /// Not even an empty file can be had.
+    pub async fn mark(&self, id: &InstanceId, wanted: Wanted) -> Result<(), AgentError> {
+        let Some((name, _)) = MARKS.iter().find(|(_, meaning)| *meaning == wanted) else { return Ok(()) };
+        let path = self.folder(id).join(name);
+        let fault = |error: &dyn fmt::Display| AgentError::internal(path.display(), error);
+        let target = path.clone();
+        let marked = tokio::task::spawn_blocking(move || {
+            File::create(&target)?;
+            sync_parent(&target)
+        });
+        marked.await.map_err(|error| fault(&error))?.map_err(|error| fault(&error))
     }
 
     /// Removes an instance's folders. What is gone already is no error.
@@ -129,7 +152,7 @@ impl Store {
                 continue;
             };
             match read(&entry.path().join(RECORD), &id) {
-                Ok(Some(record)) => found.records.push(record),
+                Ok(Some(record)) => found.records.push(marked(record, &entry.path())),
                 // Its maker crashed between the folder and the file.
                 Ok(None) if is_bare(&entry.path()).map_err(fault)? => {
                     remove_all(&entry.path()).map_err(fault)?;
@@ -164,6 +187,22 @@ impl fmt::Debug for Store {
     }
 }
 
+/// With what was wished after it could be written.
+fn marked(mut record: Record, folder: &Path) -> Record {
+    let mark = MARKS.iter().find(|(name, _)| folder.join(name).exists());
+    if let Some((_, wanted)) = mark {
+        record.wanted = *wanted;
+        // The run that it speaks of may have been ended in the middle.
+        record.operation = match (wanted, record.operation) {
+            (Wanted::Gone, _) => Some(Operation::Delete { grace_ms: 0 }),
+            (_, Some(Operation::Restart { grace_ms })) => Some(Operation::Stop { grace_ms }),
+            (_, None) if record.handle.is_some() => Some(Operation::Stop { grace_ms: 0 }),
+            (_, operation) => operation,
+        };
+    }
+    record
+}
+
 /// Nothing was made in a folder yet.
 fn is_bare(folder: &Path) -> io::Result<bool> {
     let unfinished = Path::new(RECORD).with_extension(FRESH);
@@ -196,12 +235,23 @@ fn read(path: &Path, id: &InstanceId) -> Result<Option<Record>, String> {
 /// # Errors
 /// The disk is full or broken.
 pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes)?;
+    sync_parent(path)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension(FRESH);
     let mut file = File::create(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    sync_parent(path)
+    fs::rename(&fresh, path)
+}
+
+fn absent(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Making an instance: looked up, written down, made. What cannot be made leaves nothing behind.
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,8 @@ impl Actor {
         let prepared = driver.prepare(&self.ground);
         let made = tokio::select! {
             made = self.common.call("prepare", self.common.patience.prepare, prepared) => made,
-            () = hurried(&mut self.inbox, &mut self.pending) => {
-                Err(AgentError::Unavailable(format!("making {} was cut short by a forced end", self.ground.id)))
+            () = hurried(&mut self.inbox, &mut self.pending, |order| matches!(order, Order::Delete { .. })) => {
+                Err(AgentError::Unavailable(format!("making {} was cut short by its deletion", self.ground.id)))
             }
         };
         self.common.store.step("create.acted");
@@ -104,18 +105,29 @@ impl Actor {
             warn!(id = %self.id(), error = %fault, "what was half made stays for now");
             stays = Stays::Yes;
         }
-        self.refuse_waiting(&error);
+        self.refuse_waiting(&error, stays == Stays::No).await;
         stays
     }
 
-    /// Those who asked for the same instance hear the same; others find that it is not there.
-    fn refuse_waiting(&mut self, error: &AgentError) {
+    /// Those who asked for the same instance hear the same; who wished it gone first, that it is; others find that it is
+    /// not there.
+    async fn refuse_waiting(&mut self, error: &AgentError, mut gone: bool) {
         while let Ok(message) = self.inbox.try_recv() {
             self.pending.push_back(message);
         }
-        for Message { order, reply, .. } in self.pending.drain(..) {
-            if order == Order::Create {
-                reply.send(Err(error.clone())).ok();
+        let (waiting, kept) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|message| gone || message.order == Order::Create);
+        self.pending = kept;
+        let waiting: VecDeque<Message> = waiting;
+        for Message { order, caller, asked, reply } in waiting {
+            match order {
+                Order::Create => drop(reply.send(Err(error.clone()))),
+                Order::Delete { .. } if std::mem::take(&mut gone) => {
+                    self.audit(&caller, order, asked, &Ok(())).await;
+                    drop(reply.send(Ok(self.record.clone())));
+                }
+                _ => {}
             }
         }
     }

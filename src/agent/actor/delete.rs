@@ -18,11 +18,8 @@ impl Actor {
         (next.wanted, next.state) = (Wanted::Gone, State::Deleting);
         next.operation = Some(Operation::Delete { grace_ms: millis(grace) });
         "deleting".clone_into(&mut next.reason);
-        let outcome = match self.intend(next, "delete.intended").await {
-            Ok(()) => self.take_apart(grace, doubtful).await,
-            Err(error) => Err(Cut::Failed(error)),
-        };
-        match outcome {
+        self.intend_end(next, "delete.intended").await;
+        match self.take_apart(grace, doubtful).await {
             Ok(()) => {
                 self.common.registry.forget(&self.ground.id);
                 self.inbox.close();

@@ -77,6 +77,12 @@ impl Actor {
 
     /// Writes how a run ended and takes away what it left. `operation` stays as it is.
     pub(super) async fn note_end(&mut self, exit: Exit) {
+        self.note_exit(exit).await;
+        self.settle().await;
+    }
+
+    /// Writes how a run ended.
+    pub(super) async fn note_exit(&mut self, exit: Exit) {
         self.face.hub.finish(self.common.patience.last_words).await;
         self.running = None;
         self.face.runs(None);
@@ -103,7 +109,13 @@ impl Actor {
         next.ip.clear();
         next.exit = Some(exit);
         self.conclude(next, "end.noted").await;
-        self.settle().await;
+    }
+
+    /// Takes away what is left of a run whose end was found.
+    pub(super) async fn settle_left(&mut self) {
+        if self.running.is_none() && !self.lost && self.record.handle.is_some() {
+            self.settle().await;
+        }
     }
 
     /// Takes away what the run of the record left.

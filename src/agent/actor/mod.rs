@@ -10,12 +10,14 @@ mod stop;
 mod turn;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::audit::{Entry, now_ms};
 use super::common::Common;
@@ -56,6 +58,8 @@ pub(super) struct Actor {
     attempts: u32,
     /// Its driver could not say how it stands.
     lost: bool,
+    /// When to write again what could not be written.
+    unwritten: Option<Instant>,
 }
 
 impl Actor {
@@ -81,12 +85,21 @@ impl Actor {
             due: None,
             attempts: 0,
             lost: false,
+            unwritten: None,
         }
     }
 
     /// Until the instance is gone or the agent ends.
     pub(super) async fn run(mut self, begin: Begin) {
-        self.keep(begin).await;
+        if let Err(panic) = AssertUnwindSafe(self.keep(begin)).catch_unwind().await {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+            error!(id = %self.id(), words, "the keeper of an instance broke");
+            let reason =
+                format!("its keeper broke ({words}): how it stands is known when the agent is restarted");
+            self.common.registry.lose(&self.face, reason);
+            self.face.runs(None);
+        }
         // What is said from here on is for the next life.
         self.face.hub.finish(Duration::ZERO).await;
     }
@@ -122,10 +135,39 @@ impl Actor {
     async fn intend(&mut self, mut next: Record, step: &str) -> Result<(), AgentError> {
         next.updated_ms = now_ms();
         self.common.store.write(&next).await?;
-        self.record = next;
+        (self.record, self.unwritten) = (next, None);
         self.face.show(self.record.clone());
         self.common.store.step(step);
         Ok(())
+    }
+
+    /// Writes that something is to end. That is done also when it cannot be written: a disk that is full is no reason to let
+    /// something run, and what ends may be what fills it. What is wished is then said by a mark that takes no space.
+    async fn intend_end(&mut self, mut next: Record, step: &str) {
+        next.updated_ms = now_ms();
+        self.record = next;
+        if !self.write_down(step).await
+            && let Err(error) = self.common.store.mark(self.id(), self.record.wanted).await
+        {
+            warn!(id = %self.id(), %error, step, "what is wished is not in its folder");
+        }
+        self.face.show(self.record.clone());
+        self.common.store.step(step);
+    }
+
+    /// Whether the record is in the journal; when not, that is tried again.
+    async fn write_down(&mut self, step: &str) -> bool {
+        match self.common.store.write(&self.record).await {
+            Ok(()) => {
+                self.unwritten = None;
+                true
+            }
+            Err(error) => {
+                warn!(id = %self.id(), %error, step, "not in the journal: written again later");
+                self.unwritten = Some(Instant::now() + self.common.patience.longest_delay);
+                false
+            }
+        }
     }
 
     /// Writes what was done. It was done also when that fails: the journal then says less than the truth, and the next life
@@ -133,9 +175,7 @@ impl Actor {
     async fn conclude(&mut self, mut next: Record, step: &str) {
         next.updated_ms = now_ms();
         self.record = next;
-        if let Err(error) = self.common.store.write(&self.record).await {
-            warn!(id = %self.id(), %error, step, "outcome is not in the journal");
-        }
+        self.write_down(step).await;
         self.face.show(self.record.clone());
         self.common.store.step(step);
     }

@@ -70,11 +70,15 @@ pub(in crate::agent) enum Begin {
     Recover(oneshot::Sender<()>),
 }
 
-/// Takes messages in until one wants an end at once. They wait for their turn all the same.
-pub(super) async fn hurried(inbox: &mut mpsc::Receiver<Message>, pending: &mut VecDeque<Message>) {
+/// Takes messages in until one wants an end at once that `cuts` short what goes on. They wait for their turn all the same.
+pub(super) async fn hurried(
+    inbox: &mut mpsc::Receiver<Message>,
+    pending: &mut VecDeque<Message>,
+    cuts: fn(Order) -> bool,
+) {
     while pending.len() < PENDING {
         let Some(message) = inbox.recv().await else { break };
-        let force = message.order.grace().is_some_and(|grace| grace.is_zero());
+        let force = message.order.grace().is_some_and(|grace| grace.is_zero()) && cuts(message.order);
         pending.push_back(message);
         if force {
             return;

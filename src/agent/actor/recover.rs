@@ -13,7 +13,7 @@ use crate::agent::error::AgentError;
 use crate::agent::record::{Operation, Record, State, Wanted};
 
 impl Actor {
-    /// Finds its run again, or how that ended. Begins nothing that takes long.
+    /// Finds its run again, or how that ended. Begins nothing that takes long: what an ended run left is taken away later.
     pub(super) async fn look(&mut self) {
         match self.found().await {
             Ok(found) => {
@@ -70,7 +70,6 @@ impl Actor {
             // Left of the run before: the start itself had not come so far.
             Some((handle, Observed::Ended(exit))) if starting && exit.at_ms < self.record.updated_ms => {
                 self.record.handle = Some(handle);
-                self.settle().await;
             }
             Some((handle, Observed::Ended(exit))) => {
                 info!(id = %self.id(), code = exit.code, "ended while no agent ran");
@@ -81,17 +80,17 @@ impl Actor {
                 }
                 // What it said since is still to be had.
                 self.listen().await;
-                self.note_end(exit).await;
+                self.note_exit(exit).await;
             }
             None if self.record.operation.is_none() && self.record.state == State::Running => {
-                self.note_end(unseen()).await;
+                self.note_exit(unseen()).await;
             }
-            None if !starting && self.record.operation.is_some() && self.record.handle.is_some() => {
-                if self.record.ended_ms < self.record.started_ms {
-                    self.note_end(unseen()).await;
-                } else {
-                    self.settle().await;
-                }
+            None if !starting
+                && self.record.operation.is_some()
+                && self.record.handle.is_some()
+                && self.record.ended_ms < self.record.started_ms =>
+            {
+                self.note_exit(unseen()).await;
             }
             None => {}
         }
@@ -102,6 +101,7 @@ impl Actor {
         if self.lost {
             return Stays::Yes;
         }
+        self.settle_left().await;
         let outcome = match self.record.operation {
             _ if self.record.wanted == Wanted::Gone => {
                 let grace_ms = match self.record.operation {
@@ -140,9 +140,6 @@ impl Actor {
     async fn resume_policy(&mut self) {
         if !self.at_rest() {
             return;
-        }
-        if self.record.handle.is_some() {
-            self.settle().await;
         }
         let never_ran = self.record.started_ms == 0 && self.record.failures == 0;
         if never_ran && self.record.wanted == Wanted::Running {

@@ -43,7 +43,7 @@ impl Actor {
         let started = driver.start(&self.ground);
         let started = tokio::select! {
             started = self.common.call("start", self.common.patience.start, started) => started,
-            () = hurried(&mut self.inbox, &mut self.pending) => {
+            () = hurried(&mut self.inbox, &mut self.pending, |_| true) => {
                 Err(AgentError::Unavailable(format!("the start of {} was cut short by a forced end", self.ground.id)))
             }
         };
@@ -118,7 +118,8 @@ impl Actor {
         self.attempts = 0;
         let mut next = self.record.clone();
         next.operation = None;
-        self.intend(next, "start.cleared").await
+        self.conclude(next, "start.cleared").await;
+        Ok(())
     }
 
     pub(super) async fn take_away_half(&self) -> Result<(), AgentError> {

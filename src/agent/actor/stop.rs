@@ -17,7 +17,7 @@ impl Actor {
         let mut next = self.record.clone();
         next.wanted = Wanted::Stopped;
         if self.in_doubt() {
-            self.intend(next, "stop.wished").await?;
+            self.intend_end(next, "stop.wished").await;
             self.clear_doubt().await?;
             next = self.record.clone();
         }
@@ -25,13 +25,13 @@ impl Actor {
             // Also out of the journal: a restart whose second half could not be written.
             (next.state, next.operation) = (State::Stopped, None);
             if next != self.record {
-                self.intend(next, "stop.done").await?;
+                self.intend_end(next, "stop.done").await;
             }
             return Ok(());
         }
         next.operation = Some(Operation::Stop { grace_ms: millis(grace) });
         "stopping".clone_into(&mut next.reason);
-        self.intend(next, "stop.intended").await?;
+        self.intend_end(next, "stop.intended").await;
         self.finish_stop(grace).await
     }
 
@@ -64,7 +64,12 @@ impl Actor {
         let mut next = self.record.clone();
         next.operation = Some(Operation::Start);
         "starting".clone_into(&mut next.reason);
-        self.intend(next, "restart.stopped").await?;
+        if let Err(error) = self.intend(next, "restart.stopped").await {
+            self.try_again();
+            self.say(format!("stopped, and cannot be started again yet: {error}"));
+            return Err(error);
+        }
+        self.attempts = 0;
         self.launch(true).await
     }
 

@@ -8,13 +8,14 @@ use tracing::{info, warn};
 use super::order::{Begin, Message, Order};
 use super::{Actor, end};
 use crate::agent::error::AgentError;
-use crate::agent::record::{Exit, Wanted};
+use crate::agent::record::{Exit, Operation, Wanted};
 
 enum Event {
     Asked(Message),
     Ended(Exit),
     Due,
     Ready,
+    Unwritten,
     Leave,
 }
 
@@ -52,6 +53,10 @@ impl Actor {
                     self.conclude(next, "ready").await;
                     Stays::Yes
                 }
+                Event::Unwritten => {
+                    self.write_down("written.again").await;
+                    Stays::Yes
+                }
                 Event::Leave => return,
             };
             if stays == Stays::No {
@@ -69,12 +74,14 @@ impl Actor {
         let unready = running && !self.record.ready;
         let started = self.record.started_ms;
         let patience = self.common.patience;
-        let due = self.due.unwrap_or_else(Instant::now);
+        let now = Instant::now();
+        let (due, again) = (self.due.unwrap_or(now), self.unwritten.unwrap_or(now));
         tokio::select! {
             () = self.common.ended() => Event::Leave,
             message = self.inbox.recv() => message.map_or(Event::Leave, Event::Asked),
             exit = end::watch(run, patience), if running => Event::Ended(exit),
             () = tokio::time::sleep_until(due), if self.due.is_some() => Event::Due,
+            () = tokio::time::sleep_until(again), if self.unwritten.is_some() => Event::Unwritten,
             () = self.face.hub.until_ready(started), if unready => Event::Ready,
         }
     }
@@ -104,6 +111,7 @@ impl Actor {
     async fn carry_out(&mut self, order: Order) -> Result<Stays, AgentError> {
         if self.lost && order != Order::Create {
             self.look().await;
+            self.settle_left().await;
             if self.lost {
                 let (id, reason) = (self.id(), &self.face.record().reason);
                 return Err(AgentError::Unavailable(format!("instance {id}: {reason}")));
@@ -133,6 +141,12 @@ impl Actor {
             return if deleted.is_ok() { Stays::No } else { Stays::Yes };
         }
         if self.running.is_some() {
+            return Stays::Yes;
+        }
+        if self.record.operation.is_some_and(|operation| matches!(operation, Operation::Restart { .. })) {
+            if let Err(error) = self.finish_restart(Duration::ZERO).await {
+                warn!(id = %self.id(), %error, "the second half of its restart is not done yet");
+            }
             return Stays::Yes;
         }
         let patience = self.common.patience;

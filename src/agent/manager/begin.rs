@@ -17,7 +17,7 @@ use crate::agent::audit::Audit;
 use crate::agent::capacity::Amount;
 use crate::agent::cdi;
 use crate::agent::common::{Candidate, Common, guarded};
-use crate::agent::driver::Driver;
+use crate::agent::driver::{Driver, Orphan};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::node::House;
@@ -25,8 +25,6 @@ use crate::agent::registry::Registry;
 use crate::agent::restart::Patience;
 use crate::agent::store::{Found, Store};
 
-/// For the sweep of what belongs to nobody, before the agent answers; it goes on after that.
-const SWEEP: Duration = Duration::from_secs(5);
 /// How often what is asked for all the time is measured.
 const MEASURE: Duration = Duration::from_secs(1);
 /// Measurements at once.
@@ -58,7 +56,7 @@ impl Agent {
         let (house, store, found, audit, machine, draining, inventory) = opened?;
         let Found { records, damaged } = found;
         for (id, reason) in &damaged {
-            warn!(%id, reason, "its record cannot be read: it is left alone");
+            warn!(%id, reason, "its record cannot be read: only a deletion by force touches it");
         }
         let common = Arc::new(Common {
             house,
@@ -97,7 +95,7 @@ impl Agent {
         for looked in seen {
             looked.await.ok();
         }
-        if tokio::time::timeout(SWEEP, done).await.is_err() {
+        if tokio::time::timeout(common.patience.sweep, done).await.is_err() {
             warn!("what belongs to nobody is still being removed");
         }
         for place in 0..common.drivers.len() {
@@ -112,7 +110,7 @@ impl Agent {
 async fn probe(common: Arc<Common>, place: usize) {
     let Some(candidate) = common.drivers.get(place) else { return };
     tokio::select! {
-        ability = candidate.ability(common.patience.probe) => {
+        ability = candidate.ability(&common.patience) => {
             let (driver, usable) = (candidate.driver.name(), ability.usable);
             info!(driver, usable, detail = ability.detail, "probed");
         }
@@ -121,25 +119,38 @@ async fn probe(common: Arc<Common>, place: usize) {
 }
 
 async fn sweep(common: Arc<Common>) {
-    let known = common.registry.known();
-    let drivers = common.drivers.iter().map(|candidate| candidate.driver.clone());
-    let sweeps = drivers.map(|driver| sweep_one(driver, &known, common.patience));
+    let sweeps = common.drivers.iter().map(|candidate| sweep_one(&common, &*candidate.driver));
     tokio::select! {
         _ = futures_util::future::join_all(sweeps) => {}
         () = common.ended() => {}
     }
 }
 
-async fn sweep_one(driver: Arc<dyn Driver>, known: &BTreeSet<InstanceId>, patience: Patience) {
-    let orphans = match guarded("orphans", patience.recover, driver.orphans(known)).await {
-        Ok(orphans) => orphans,
-        Err(error) => {
-            warn!(driver = driver.name(), %error, "cannot look for what belongs to nobody");
-            return;
+async fn orphans(driver: &dyn Driver, known: &BTreeSet<InstanceId>, patience: Patience) -> Vec<Orphan> {
+    guarded("orphans", patience.recover, driver.orphans(known)).await.unwrap_or_else(|error| {
+        warn!(driver = driver.name(), %error, "cannot look for what belongs to nobody");
+        Vec::new()
+    })
+}
+
+/// The agent may answer meanwhile: what belongs to an instance that is new since is left alone, also when it was found
+/// before.
+async fn sweep_one(common: &Common, driver: &dyn Driver) {
+    let patience = common.patience;
+    let mut known = common.registry.known();
+    let found = orphans(driver, &known, patience).await;
+    let mut still = found.clone();
+    for orphan in found {
+        let now = common.registry.known();
+        if now != known {
+            still = orphans(driver, &now, patience).await;
+            known = now;
         }
-    };
-    for orphan in orphans {
         let (what, name) = (orphan.what, &orphan.name);
+        if !still.contains(&orphan) {
+            info!(driver = driver.name(), what, name, "belongs to somebody by now: left alone");
+            continue;
+        }
         match guarded("sweep", patience.destroy, driver.sweep(&orphan)).await {
             Ok(()) => info!(driver = driver.name(), what, name, "belonged to nobody: removed"),
             Err(error) => warn!(driver = driver.name(), what, name, %error, "belongs to nobody: not removed"),

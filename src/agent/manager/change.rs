@@ -13,7 +13,7 @@ use crate::agent::cdi;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
 use crate::agent::record::Record;
-use crate::agent::registry::{Admitted, Entry, other_spec};
+use crate::agent::registry::{Admitted, Entry, draining_refusal, other_spec};
 use crate::agent::spec::{Spec, check};
 use crate::agent::store::write_synced;
 use crate::proto::hypervisor::v1;
@@ -134,7 +134,7 @@ impl Agent {
         caller: &str,
     ) -> Result<Record, AgentError> {
         let grace = match timeout_s {
-            _ if force => Ok(Duration::ZERO),
+            0..=LONGEST_STOP_S if force => Ok(Duration::ZERO),
             0 => Ok(self.usual_grace()),
             1..=LONGEST_STOP_S => Ok(Duration::from_secs(u64::from(timeout_s.unsigned_abs()))),
             _ => Err(AgentError::invalid(
@@ -161,8 +161,16 @@ impl Agent {
     /// Ends it and takes it apart; `force` does not wait for it to end by itself. The record that is given is its last.
     ///
     /// # Errors
-    /// `NotFound`, also for the second time; what the driver says, and then it is tried again without being asked.
+    /// `NotFound`, also for the second time; `Precondition` without `force` for one whose record cannot be read or whose
+    /// keeper broke; what the driver says, and then it is tried again without being asked.
     pub async fn delete(&self, id: &str, force: bool, caller: &str) -> Result<Record, AgentError> {
+        if force
+            && let Ok(id) = id.parse::<InstanceId>()
+            && self.inner.common.registry.unkept(&id).is_some()
+        {
+            self.alive()?;
+            return self.clear(&id, caller).await;
+        }
         let grace = if force { Duration::ZERO } else { self.usual_grace() };
         self.order("delete", id, Ok(Order::Delete { grace }), caller).await
     }
@@ -219,14 +227,12 @@ impl Agent {
             Ok((id, order)) if self.inner.common.registry.get(&id).is_some() => {
                 self.ask(&id, order, caller).await
             }
-            Ok((id, _)) => {
-                self.refused(what, id.as_str(), caller, AgentError::not_found("instance", &id)).await
-            }
+            Ok((id, _)) => self.refused(what, id.as_str(), caller, self.nobody(&id)).await,
             Err(error) => self.refused(what, id, caller, error).await,
         }
     }
 
-    async fn refused(
+    pub(super) async fn refused(
         &self,
         what: &str,
         id: &str,
@@ -255,7 +261,7 @@ impl Agent {
         }
         match self.inner.common.registry.get(id) {
             Some(_) => Err(AgentError::Internal(format!("the keeper of instance {id} has ended"))),
-            None => Err(AgentError::not_found("instance", id)),
+            None => Err(self.nobody(id)),
         }
     }
 
@@ -265,7 +271,7 @@ impl Agent {
 }
 
 fn starts_nothing() -> AgentError {
-    AgentError::Unavailable("the node is draining: it starts nothing".to_owned())
+    draining_refusal("it starts nothing")
 }
 
 /// Waits for an answer; `None` when the actor has ended without one. A message that comes in the moment in which its box is

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::ruin::unkept;
 use super::{Agent, Attached, Stats};
 use crate::agent::audit::Audit;
-use crate::agent::capacity::Amount;
 use crate::agent::common::guarded;
 use crate::agent::console::{Source, not_running};
 use crate::agent::driver::Ability;
@@ -26,14 +26,16 @@ impl Agent {
     /// # Errors
     /// `NotFound`; `Invalid` for what is no id.
     pub fn get(&self, id: &str) -> Result<Record, AgentError> {
-        self.entry(id).map(|entry| Record::clone(&entry.face.record()))
+        let id: InstanceId = id.parse()?;
+        let registry = &self.inner.common.registry;
+        let kept = registry.get(&id).map(|entry| Record::clone(&entry.face.record()));
+        kept.or_else(|| registry.unkept(&id)).ok_or_else(|| AgentError::not_found("instance", &id))
     }
 
     /// All instances, in the order of their ids.
     #[must_use]
     pub fn list(&self) -> Vec<Record> {
-        let entries = self.inner.common.registry.all();
-        entries.iter().map(|entry| Record::clone(&entry.face.record())).collect()
+        self.inner.common.registry.records()
     }
 
     /// What an instance uses, measured now.
@@ -76,9 +78,7 @@ impl Agent {
     pub fn allocated(&self) -> Resources {
         let common = &self.inner.common;
         let (_, held) = common.registry.cards(&common.settings.cdi.gpu_kind);
-        let given = common.registry.all();
-        let given = given.iter().map(|entry| Amount::of(&entry.face.spec));
-        given.fold(Amount::default(), Amount::plus).on_wire(held)
+        common.registry.given().on_wire(held)
     }
 
     /// Every driver, and what its probe found; `None` while that goes on.
@@ -92,7 +92,7 @@ impl Agent {
     pub async fn probed(&self) -> Vec<(Kind, &'static str, Ability)> {
         let common = &self.inner.common;
         let probes = common.drivers.iter().map(|candidate| async {
-            let ability = candidate.ability(common.patience.probe).await;
+            let ability = candidate.ability(&common.patience).await;
             (candidate.driver.kind(), candidate.driver.name(), ability)
         });
         futures_util::future::join_all(probes).await
@@ -118,7 +118,13 @@ impl Agent {
 
     pub(super) fn entry(&self, id: &str) -> Result<Entry, AgentError> {
         let id: InstanceId = id.parse()?;
-        self.inner.common.registry.get(&id).ok_or_else(|| AgentError::not_found("instance", &id))
+        self.inner.common.registry.get(&id).ok_or_else(|| self.nobody(&id))
+    }
+
+    /// Why nobody answers for an id.
+    pub(super) fn nobody(&self, id: &InstanceId) -> AgentError {
+        let left = self.inner.common.registry.unkept(id);
+        left.map_or_else(|| AgentError::not_found("instance", id), |record| unkept(&record))
     }
 }
 

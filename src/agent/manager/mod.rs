@@ -5,6 +5,7 @@
 mod begin;
 mod change;
 mod look;
+mod ruin;
 
 use std::path::PathBuf;
 use std::sync::Arc;

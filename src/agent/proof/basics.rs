@@ -84,7 +84,9 @@ async fn each_error_has_its_kind() {
     assert!(matches!(agent.create(container("../x"), "me").await, Err(AgentError::Invalid { .. })));
     assert!(matches!(agent.stats("a").await, Err(AgentError::Precondition(_))));
     assert!(matches!(agent.console("a"), Err(AgentError::Precondition(_))));
-    assert!(matches!(agent.stop("a", false, -1, "me").await, Err(AgentError::Invalid { .. })));
+    for force in [false, true] {
+        assert!(matches!(agent.stop("a", force, -1, "me").await, Err(AgentError::Invalid { .. })));
+    }
     for outcome in [
         agent.start("b", "me").await,
         agent.stop("b", true, 0, "me").await,
@@ -96,7 +98,7 @@ async fn each_error_has_its_kind() {
     assert!(matches!(agent.get("a/b"), Err(AgentError::Invalid { .. })));
     assert_eq!(agent.list().len(), 1, "what was refused left nothing");
     let refused = house.audit().into_iter().filter(|entry| entry.outcome != "ok").count();
-    assert_eq!(refused, 10, "every refusal is in the audit log");
+    assert_eq!(refused, 11, "every refusal is in the audit log");
 }
 
 #[tokio::test]
@@ -159,8 +161,14 @@ async fn a_draining_node_takes_nothing_new_also_after_a_restart_and_lets_the_res
     drop(agent);
     let agent = house.open().await;
     assert!(agent.draining());
-    assert!(matches!(agent.create(container("b"), "me").await, Err(AgentError::Unavailable(_))));
-    assert!(matches!(agent.start("a", "me").await, Err(AgentError::Unavailable(_))));
+    for refused in [agent.create(container("b"), "me").await, agent.start("a", "me").await] {
+        let error = refused.unwrap_err();
+        assert!(
+            matches!(&error, AgentError::Unavailable(text) if text.contains("`draining`") && text.contains("undo=true")),
+            "{error}"
+        );
+    }
+    assert!(house.folder.path().join("draining").exists());
     assert!(agent.create(with("a", &[("autostart", "true")]), "me").await.is_ok(), "that is nothing new");
     assert!(agent.restart("a", false, "me").await.is_ok(), "it ran before");
     assert!(agent.stop("a", false, 0, "me").await.is_ok());
@@ -221,4 +229,81 @@ async fn a_card_has_one_holder_also_after_a_restart() {
     assert_eq!((agent.capacity().gpu_count, agent.allocated().gpu_count), (2, 1));
     agent.delete("a", false, "me").await.unwrap();
     assert!(agent.create(with("b", &[("cdi-devices", "nvidia.com/gpu=0")]), "me").await.is_ok());
+}
+
+#[tokio::test]
+async fn only_a_deletion_undoes_what_is_being_made() {
+    let house = House::new();
+    let agent = house.open().await;
+    let making = |name: &'static str| {
+        house.world.plan("prepare", DriverFault::Slow(Duration::from_millis(300)));
+        let agent = agent.clone();
+        tokio::spawn(async move { agent.create(container(name), "me").await })
+    };
+    let made = making("a");
+    until_state(&agent, "a", State::Creating).await;
+    let (stopped, started) = tokio::join!(agent.stop("a", true, 0, "me"), agent.restart("a", true, "me"));
+    assert_eq!((stopped.unwrap().state, started.unwrap().state), (State::Stopped, State::Running));
+    assert!(made.await.unwrap().is_ok());
+    house.world.plan("prepare", DriverFault::Hang);
+    let made = making("b");
+    until_state(&agent, "b", State::Creating).await;
+    let begun = Instant::now();
+    agent.delete("b", true, "me").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(matches!(made.await.unwrap(), Err(AgentError::Unavailable(_))));
+    assert_eq!(house.world.made(), [id("a")].into());
+    assert!(house.audit().iter().any(|entry| entry.what == "delete" && entry.outcome == "ok"));
+}
+
+#[tokio::test]
+async fn a_driver_that_did_not_work_is_tried_again_when_it_is_asked_for_and_one_that_does_is_not() {
+    let mut house = House::new();
+    house.patience.probe_again = Duration::from_millis(300);
+    let ability = |usable, detail: &str| Ability { usable, detail: detail.to_owned(), labels: Vec::new() };
+    house.world.ability(ability(false, "no such runtime"));
+    let agent = house.open().await;
+    agent.probed().await;
+    house.world.ability(ability(true, "installed since"));
+    assert!(agent.create(container("a"), "me").await.is_err(), "it was tried a moment ago");
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    let names: Vec<String> = (0..8).map(|number| format!("a{number}")).collect();
+    house.world.plan("probe", DriverFault::Slow(Duration::from_millis(100)));
+    let made = names.iter().map(|name| agent.create(container(name), "me"));
+    for made in futures_util::future::join_all(made).await {
+        assert_eq!(made.unwrap().state, State::Stopped);
+    }
+    house.world.ability(ability(false, "gone again"));
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    assert!(agent.create(container("b"), "me").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_list_of_all_instances_stays_shorter_than_clients_take() {
+    let house = House::new();
+    let agent = house.open().await;
+    let sized = |name: &str, bytes: usize| {
+        let mut request = container(name);
+        request.spec.as_mut().unwrap().args = vec!["x".repeat(bytes / 2); 2];
+        request
+    };
+    let mut refused = None;
+    for number in 0..100 {
+        let made = agent.create(sized(&format!("big{number}"), 65_000), "me").await;
+        if let Err(error) = made {
+            refused = Some((number, error));
+            break;
+        }
+    }
+    let (number, error) = refused.unwrap();
+    assert!(
+        matches!(&error, AgentError::Exhausted(text) if text.contains("list of all instances")),
+        "{error}"
+    );
+    assert!(number > 50, "{number}");
+    let listed: usize = agent.list().iter().map(|record| record.spec.request.len()).sum();
+    assert!((3 << 20..7 << 19).contains(&listed), "{listed}");
+    assert!(agent.create(sized("big0", 65_000), "me").await.is_ok(), "that is nothing new");
+    agent.delete("big0", true, "me").await.unwrap();
+    assert!(agent.create(sized("small", 1000), "me").await.is_ok());
 }

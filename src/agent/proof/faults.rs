@@ -200,8 +200,34 @@ async fn a_stop_that_fails_halfway_is_not_undone_by_a_policy() {
 }
 
 #[tokio::test]
+async fn a_restart_whose_second_half_cannot_be_written_is_finished_when_it_can() {
+    let mut house = house();
+    let broken = house.folder.path().join("instances/a/record.new");
+    let (path, restarting) = (broken.clone(), Arc::new(AtomicBool::new(false)));
+    let armed = restarting.clone();
+    house.crash = Some(Arc::new(move |step| {
+        if step == "end.settled" && armed.swap(false, Ordering::SeqCst) {
+            std::fs::create_dir(&path).unwrap();
+        }
+    }));
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
+    restarting.store(true, Ordering::SeqCst);
+    assert!(agent.restart("a", true, "me").await.is_err());
+    let reason = agent.get("a").unwrap().reason;
+    assert!(reason.starts_with("stopped, and cannot be started again yet"), "{reason}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(house.world.starts(&id("a")), 1, "nothing is done that is not in the journal");
+    std::fs::remove_dir(broken).unwrap();
+    until_state(&agent, "a", State::Running).await;
+    assert_eq!((house.world.violations(), house.world.starts(&id("a"))), (Vec::new(), 2));
+}
+
+#[tokio::test]
 async fn a_stop_after_a_restart_that_broke_off_holds_in_the_next_life_too() {
     let mut house = house();
+    house.patience.first_delay = Duration::from_secs(5);
+    house.patience.longest_delay = Duration::from_secs(5);
     let broken = house.folder.path().join("instances/a/record.new");
     let (path, restarting) = (broken.clone(), Arc::new(AtomicBool::new(false)));
     let armed = restarting.clone();
@@ -214,6 +240,7 @@ async fn a_stop_after_a_restart_that_broke_off_holds_in_the_next_life_too() {
     agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
     restarting.store(true, Ordering::SeqCst);
     assert!(agent.restart("a", true, "me").await.is_err());
+    restarting.store(false, Ordering::SeqCst);
     std::fs::remove_dir(broken).unwrap();
     assert_eq!(agent.stop("a", false, 0, "me").await.unwrap().state, State::Stopped);
     agent.shutdown().await;
@@ -240,6 +267,68 @@ async fn what_is_ended_does_not_wait_for_what_is_made() {
     agent.stop("a", true, 0, "me").await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!(making.await.unwrap().unwrap().state, State::Stopped);
+}
+
+/// Makes sure that no record of an instance can be written, as on a disk that is full.
+fn fill(house: &House, name: &str) -> std::path::PathBuf {
+    let broken = house.folder.path().join("instances").join(name).join("record.new");
+    drop(std::fs::remove_file(&broken));
+    std::fs::create_dir(&broken).unwrap();
+    broken
+}
+
+#[tokio::test]
+async fn what_runs_can_be_ended_and_taken_away_when_nothing_can_be_written() {
+    let house = house();
+    let agent = house.open().await;
+    for name in ["a", "b", "c"] {
+        agent.create(with(name, &[("autostart", "true"), ("restart", "always")]), "me").await.unwrap();
+        fill(&house, name);
+    }
+    assert_eq!(agent.stop("a", true, 0, "me").await.unwrap().state, State::Stopped);
+    assert_eq!(agent.stop("b", false, 0, "me").await.unwrap().state, State::Stopped);
+    assert!(matches!(agent.start("a", "me").await, Err(AgentError::Internal(_))), "a start is refused");
+    agent.delete("c", true, "me").await.unwrap();
+    assert_eq!((house.world.alive().len(), house.world.made().len()), (0, 2));
+    assert!(!house.folder.path().join("instances/c").exists());
+    assert_eq!(house.world.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_stop_that_could_not_be_written_is_written_later_and_holds_in_the_next_life() {
+    let house = house();
+    let agent = house.open().await;
+    for name in ["late", "never"] {
+        agent.create(with(name, &[("autostart", "true"), ("restart", "always")]), "me").await.unwrap();
+        let broken = fill(&house, name);
+        assert_eq!(agent.stop(name, true, 0, "me").await.unwrap().state, State::Stopped);
+        if name == "late" {
+            std::fs::remove_dir(broken).unwrap();
+        }
+    }
+    let path = house.folder.path().join("instances/late/record.json");
+    let written = || serde_json::from_slice::<Record>(&std::fs::read(&path).unwrap()).unwrap();
+    for _ in 0..400 {
+        if written().state == State::Stopped {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let record = written();
+    assert_eq!((record.state, record.wanted, record.operation), (State::Stopped, Wanted::Stopped, None));
+    agent.shutdown().await;
+    drop(agent);
+    let agent = house.open().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for name in ["late", "never"] {
+        let record = until_state(&agent, name, State::Stopped).await;
+        assert_eq!((record.wanted, house.world.starts(&id(name))), (Wanted::Stopped, 1), "{name}");
+    }
+    std::fs::remove_dir(house.folder.path().join("instances/never/record.new")).unwrap();
+    for name in ["late", "never"] {
+        assert_eq!(agent.start(name, "me").await.unwrap().state, State::Running);
+        assert!(!house.folder.path().join("instances").join(name).join("wanted-stopped").exists());
+    }
 }
 
 #[tokio::test]

@@ -259,6 +259,8 @@ fn trial(steps: Vec<Step>, tally: &Tally) {
     let limit = ms(25);
     house.patience = Patience {
         probe: limit,
+        probe_again: limit,
+        sweep: limit,
         prepare: limit,
         start: limit,
         ask: limit,

@@ -1,7 +1,7 @@
 //! What is done when an instance ends by itself.
 
 use super::*;
-use crate::agent::driver::fake::Manners;
+use crate::agent::driver::fake::{DriverFault, Manners};
 
 #[tokio::test]
 async fn an_end_is_told_by_its_code_and_a_bad_one_by_its_last_line_too() {
@@ -124,4 +124,22 @@ async fn an_instance_is_ready_when_it_says_so_also_across_a_restart_in_the_middl
     assert!(!agent.get("a").unwrap().ready);
     house.world.says(&id("a"), b" loaded\r\n");
     assert_eq!(until(&agent, "a", |record| record.ready).await.reason, "ready");
+}
+
+#[tokio::test]
+async fn what_an_ended_run_left_holds_up_neither_the_agent_nor_the_order_of_things() {
+    let house = House::new();
+    let agent = house.open().await;
+    agent.create(with("a", &[("autostart", "true")]), "me").await.unwrap();
+    agent.shutdown().await;
+    drop(agent);
+    house.world.exits(&id("a"), 3);
+    house.world.plan("settle", DriverFault::Slow(Duration::from_secs(3)));
+    let begun = std::time::Instant::now();
+    let agent = house.open().await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(agent.get("a").unwrap().exit.unwrap().code, 3);
+    assert_eq!(agent.start("a", "me").await.unwrap().state, State::Running);
+    assert!(begun.elapsed() >= Duration::from_secs(3), "it was started before the rest was taken away");
+    assert_eq!((house.world.violations(), house.world.starts(&id("a"))), (Vec::new(), 2));
 }

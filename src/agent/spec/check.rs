@@ -12,8 +12,8 @@ use crate::agent::options::{self, Options, annotation};
 use crate::agent::settings::AgentSettings;
 use crate::proto::hypervisor::v1::{AgentCreateInstanceRequest, InstanceSpec, InstanceType, NetworkSpec};
 
-/// Longest request that is kept in a journal.
-const LONGEST_BYTES: usize = 512 << 10;
+/// Longest request that is kept in a journal, and echoed in every list.
+const LONGEST_BYTES: usize = 64 << 10;
 /// Longest display name.
 const LONGEST_NAME: usize = 255;
 /// Most labels, and most annotations.
@@ -23,7 +23,7 @@ const LONGEST_KEY: usize = 253;
 /// Longest value of a label.
 const LONGEST_LABEL: usize = 1024;
 /// Longest value of an annotation.
-const LONGEST_ANNOTATION: usize = 64 << 10;
+const LONGEST_ANNOTATION: usize = 32 << 10;
 /// Most cores of an instance.
 pub(super) const MOST_CORES: u32 = 1024;
 

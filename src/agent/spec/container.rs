@@ -10,8 +10,8 @@ use crate::proto::hypervisor::v1::VolumeMount;
 
 /// Most words of a command, and most variables.
 const MOST_WORDS: usize = 1024;
-/// Longest word, and longest variable with its name: what the kernel takes beside the zero byte at their end.
-const LONGEST_WORD: usize = (128 << 10) - 1;
+/// Longest word, and longest variable with its name: half of what a request may have, a quarter of what the kernel takes.
+const LONGEST_WORD: usize = 32 << 10;
 /// Longest name of a variable.
 const LONGEST_VARIABLE: usize = 255;
 /// Most volumes.

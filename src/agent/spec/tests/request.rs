@@ -27,7 +27,7 @@ fn every_wrong_field_of_a_request_is_named_with_what_was_expected() {
     let id = |id: &'static str| whole(move |request| id.clone_into(&mut request.instance_id));
     let name = |name: String| whole(move |request| request.name.clone_from(&name));
     let kind = |kind: i32| whole(move |request| request.r#type = kind);
-    let long = "x".repeat(70_000);
+    let long = "x".repeat(40_000);
     refused(
         InstanceType::Container,
         vec![
@@ -47,7 +47,7 @@ fn every_wrong_field_of_a_request_is_named_with_what_was_expected() {
             ("labels[\"a\\n\"]", "control character", label("a\n", "")),
             ("labels[\"a\"]", "NUL at 1", label("a", "b\0")),
             ("labels[\"a\"]", "expected at most 1024", label("a", &"x".repeat(1025))),
-            ("annotations[\"a\"]", "expected at most 65536", annotation("a", &long)),
+            ("annotations[\"a\"]", "expected at most 32768", annotation("a", &long)),
             (
                 "annotations[\"hypervisor.io/autostrat\"]",
                 "expected one of",
@@ -55,8 +55,8 @@ fn every_wrong_field_of_a_request_is_named_with_what_was_expected() {
             ),
             (
                 "annotations[\"hypervisor.io/tty\"]",
-                "of 60000 bytes; expected true",
-                annotation("hypervisor.io/tty", &long[..60_000]),
+                "of 30000 bytes; expected true",
+                annotation("hypervisor.io/tty", &long[..30_000]),
             ),
             ("spec.network.subnet_id", "no subnets", network(|network| network.subnet_id.push('s'))),
             (
@@ -76,7 +76,7 @@ fn every_wrong_field_of_a_request_is_named_with_what_was_expected() {
             ),
             (
                 "spec.network.network_id",
-                "of 70000 bytes; expected",
+                "of 40000 bytes; expected",
                 network(move |network| network.network_id.clone_from(&long)),
             ),
         ],
@@ -100,7 +100,7 @@ fn what_is_long_but_not_too_long_is_taken_and_what_is_left_out_is_filled_in() {
             labels(256),
             label(&"k".repeat(253), &"x".repeat(1024)),
             label("a", "one\ntwo"),
-            annotation("example.com/note", &"x".repeat(64 << 10)),
+            annotation("example.com/note", &"x".repeat(32 << 10)),
             network(|_| {}),
             network(|network| network.network_id.push_str("default")),
             network(|network| network.network_id.push_str("host")),
@@ -113,8 +113,8 @@ fn what_is_long_but_not_too_long_is_taken_and_what_is_left_out_is_filled_in() {
 #[test]
 fn a_request_that_is_too_long_for_a_journal_is_refused_whole() {
     let words = |bytes: usize| inside(move |spec| spec.args = vec!["x".repeat(bytes / 8); 8]);
-    refused(InstanceType::Container, vec![("request", "expected at most 524288", words(524_288))]);
-    taken(InstanceType::Container, vec![words(524_288 - 200)]);
+    refused(InstanceType::Container, vec![("request", "expected at most 65536", words(65_536))]);
+    taken(InstanceType::Container, vec![words(65_536 - 200)]);
 }
 
 #[test]
