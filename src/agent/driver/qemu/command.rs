@@ -118,7 +118,9 @@ impl Plan {
     fn kernel_line(&self) -> String {
         let mut line = "console=ttyS0".to_owned();
         if self.kind == Kind::MicroVm && self.accelerator == Accelerator::Tcg {
-            // Without a timer to calibrate against, the clock must be told.
+            // Without a timer to calibrate against, the kernel must be told how fast its counter is, or it never starts.
+            // QEMU's is the host's own: where that is not 1 GHz, the guest's time runs so many times faster, unless
+            // the request's arguments say it again, and rightly.
             line.push_str(" tsc_early_khz=1000000");
         }
         if let Some((address, prefix)) = self.address {

@@ -4,6 +4,9 @@
 //! a file, and stays when its guest has ended, so that whoever comes back learns how. A guest that switches itself off has
 //! ended well. One whose kernel panics has failed, if that kernel has the driver of `pvpanic`; without it, it hangs. One that
 //! starts anew goes on.
+//!
+//! A microVM that is emulated has no timer to set its clock by: it takes the host's time stamp counter for one of 1 GHz, so
+//! its time runs too fast. The kernel argument `tsc_early_khz=KHZ` with the host's own rate mends that.
 
 pub mod canary;
 mod check;
