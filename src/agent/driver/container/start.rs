@@ -13,7 +13,7 @@ use crate::agent::image::RootImage;
 use crate::agent::net::Cable;
 use crate::agent::options::Network;
 use crate::agent::process;
-use crate::agent::shim::{ExitFile, RunFile, ShimOptions, write};
+use crate::agent::shim::{ExitFile, RunFile, ShimOptions, note};
 
 impl ContainerDriver {
     /// What outlives a run: folders, and the disk.
@@ -102,7 +102,7 @@ impl ContainerDriver {
             device: cable.as_ref().map(|cable| cable.device.clone()),
             address: cable.as_ref().map(|cable| cable.guest.to_string()).unwrap_or_default(),
         };
-        write(&ground.folder, PlanFile::NAME, &plan).map_err(failed)?;
+        note(&ground.folder, PlanFile::NAME, &plan).map_err(failed)?;
         let shim = ShimOptions {
             mark: self.options.mark.clone(),
             id: ground.id.to_string(),
