@@ -144,6 +144,12 @@ impl Process {
     }
 }
 
+/// How much the kernel spares this process when memory runs short: below 0 more than others.
+#[must_use]
+pub fn own_oom_score() -> Option<i32> {
+    std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()
+}
+
 /// Every process of the machine that this one may look at, with its command line.
 #[must_use]
 pub fn all() -> Vec<(Process, Vec<String>)> {

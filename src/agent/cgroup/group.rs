@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -84,6 +85,23 @@ impl Group {
     /// The kernel keeps one of its folders.
     pub fn remove(&self) -> io::Result<()> {
         self.folders().into_iter().try_for_each(remove)
+    }
+
+    /// Kills who is in it, and takes it away; the kernel lets go of it some time after its last process. Blocks.
+    ///
+    /// # Errors
+    /// The kernel keeps it for a second.
+    pub fn end(&self) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for _ in 0..100 {
+            self.kill();
+            outcome = self.remove();
+            if outcome.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        outcome
     }
 
     /// Takes it away where neither a process nor another group is in it.

@@ -47,14 +47,24 @@ pub(super) async fn dress(
     handle.link().change(change.build()).execute().await.map_err(|error| format!("alias and up: {error}"))
 }
 
-/// Takes IPv6 from a device of the host before it is up: no packet of its own that nobody asked for, and no address by which
-/// the other end could reach what listens on all of them. A kernel without IPv6 has none to take.
-pub(super) fn ipv4_only(name: &str) -> Result<(), String> {
-    let switch = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
-    match std::fs::write(&switch, "1") {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{switch}: {error}")),
-        _ => Ok(()),
+/// Shuts the host's end before it is up. Nothing that comes out of it is sent on, whatever the machine forwards between its
+/// other networks, and nothing is taken whose sender is not at its other end. It has no IPv6: no packet of its own that nobody
+/// asked for, and no address by which the other end could reach what listens on all of them. A kernel without IPv6 has none to
+/// take.
+pub(super) fn shut(name: &str) -> Result<(), String> {
+    for (switch, value) in [
+        (format!("ipv4/conf/{name}/forwarding"), "0"),
+        (format!("ipv4/conf/{name}/rp_filter"), "1"),
+        (format!("ipv6/conf/{name}/disable_ipv6"), "1"),
+    ] {
+        match std::fs::write(format!("/proc/sys/net/{switch}"), value) {
+            Err(error) if switch.starts_with("ipv4") || error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("{switch}: {error}"));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Takes it away; one that is gone is no error.

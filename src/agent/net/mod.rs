@@ -58,7 +58,7 @@ impl Cable {
         let handle = link::open().map_err(failed)?;
         link::remove(&handle, &self.device).await.map_err(failed)?;
         link::pair(&handle, &self.device, pid.unsigned_abs()).await.map_err(failed)?;
-        link::ipv4_only(&self.device).map_err(failed)?;
+        link::shut(&self.device).map_err(failed)?;
         link::dress(&handle, &self.device, Some(&self.alias), self.host, self.prefix)
             .await
             .map_err(failed)?;
@@ -72,7 +72,7 @@ impl Cable {
     pub async fn dress(&self) -> Result<(), AgentError> {
         let failed = |error: String| AgentError::internal(format!("network device {:?}", self.device), error);
         let handle = link::open().map_err(failed)?;
-        link::ipv4_only(&self.device).map_err(failed)?;
+        link::shut(&self.device).map_err(failed)?;
         link::dress(&handle, &self.device, Some(&self.alias), self.host, self.prefix).await.map_err(failed)
     }
 }

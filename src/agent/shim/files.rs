@@ -1,4 +1,5 @@
-//! What a shim writes down: who runs, and how it ended. A file is replaced whole and synced, folder and all.
+//! What a shim writes down: who runs, and how it ended. A file is replaced whole. How it ended is synced, folder and all; who
+//! runs need not outlive the machine.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -45,12 +46,26 @@ impl ExitFile {
 /// # Errors
 /// The file system's.
 pub fn write(folder: &Path, name: &str, content: &impl Serialize) -> io::Result<()> {
+    place(folder, name, content, true)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Writes a file about what lives as long as the machine runs: nobody finds half of it, and a power cut may take it.
+///
+/// # Errors
+/// The file system's.
+pub fn note(folder: &Path, name: &str, content: &impl Serialize) -> io::Result<()> {
+    place(folder, name, content, false)
+}
+
+fn place(folder: &Path, name: &str, content: &impl Serialize, synced: bool) -> io::Result<()> {
     let draft = folder.join(format!("{name}.draft"));
     let mut file = File::create(&draft)?;
     file.write_all(&serde_json::to_vec(content)?)?;
-    file.sync_all()?;
-    fs::rename(&draft, folder.join(name))?;
-    File::open(folder)?.sync_all()
+    if synced {
+        file.sync_all()?;
+    }
+    fs::rename(&draft, folder.join(name))
 }
 
 /// Reads one; nothing when it is not there or not of this program.

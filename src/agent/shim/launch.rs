@@ -89,7 +89,7 @@ fn attempt(options: &ShimOptions) -> Result<Option<Run>, String> {
     }
     let shim = number(getpid().as_raw_nonzero().get())?;
     let file = RunFile { shim, init, started_ms: now_ms() };
-    files::write(&options.folder, RunFile::NAME, &file).map_err(failed("run.json"))?;
+    files::note(&options.folder, RunFile::NAME, &file).map_err(failed("run.json"))?;
     Ok(Some(Run { file, source, socket }))
 }
 

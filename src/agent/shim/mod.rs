@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::Process;
 
-pub use files::{ExitFile, RunFile, read, write};
+pub use files::{ExitFile, RunFile, note, read, write};
 pub use frame::{Frame, HEADER_BYTES, LONGEST_PAYLOAD, Reply, Request};
 pub use launch::failure;
 

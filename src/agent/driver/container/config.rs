@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::confine;
+use super::mounts;
 use super::user::User;
 use crate::agent::cdi::{self, Edits};
 use crate::agent::cgroup::DeviceNumber;
@@ -37,6 +38,8 @@ pub(super) struct Plan<'a> {
     pub(super) pids: u32,
     /// The machine counts swap.
     pub(super) swap: bool,
+    /// The kernel spares the agent when memory runs short, which what it runs is not to inherit.
+    pub(super) spared: bool,
     pub(super) edits: Vec<&'a Edits>,
 }
 
@@ -75,8 +78,6 @@ pub(super) fn config(plan: &Plan<'_>) -> Result<Value, AgentError> {
             "cwd": cwd,
             "capabilities": confine::capabilities(plan.capabilities, plan.user.0 == 0),
             "noNewPrivileges": true,
-            // The agent may be spared by its unit; what it runs is not.
-            "oomScoreAdj": 0,
             "rlimits": [{ "type": "RLIMIT_CORE", "hard": 0, "soft": 0 }],
         },
         "mounts": mounts(plan),
@@ -91,6 +92,9 @@ pub(super) fn config(plan: &Plan<'_>) -> Result<Value, AgentError> {
     });
     if tty(plan.spec) {
         config["process"]["consoleSize"] = json!({ "height": 24, "width": 80 });
+    }
+    if plan.spared {
+        config["process"]["oomScoreAdj"] = json!(0);
     }
     for edits in &plan.edits {
         cdi::apply(edits, &mut config)?;
@@ -128,12 +132,6 @@ fn mounts(plan: &Plan<'_>) -> Vec<Value> {
         0 => SHM_BYTES,
         bytes => bytes,
     };
-    let sys: (&str, &str, &[&str]) = if network(plan.spec) == Network::Host {
-        // The host's network namespace allows no new view of /sys, only the host's own.
-        ("none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])
-    } else {
-        ("sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
-    };
     let mut all = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -150,7 +148,8 @@ fn mounts(plan: &Plan<'_>) -> Vec<Value> {
             &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")],
         ),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount("/sys", sys.0, sys.1, sys.2),
+        // Its own with the host's network, too: a view of the host's would bring what is mounted below that.
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
     ];
     for (file, target) in [("hosts", "/etc/hosts"), ("resolv.conf", "/etc/resolv.conf")] {
@@ -165,7 +164,12 @@ fn mounts(plan: &Plan<'_>) -> Vec<Value> {
         }
     }
     for (asked, folder) in plan.spec.mounts.iter().zip(&plan.volumes) {
-        let access = if asked.read_only { "ro" } else { "rw" };
+        let access = match (asked.read_only, asked.read_only && !mounts::below(folder).is_empty()) {
+            (false, _) => "rw",
+            (true, false) => "ro",
+            // Of what is mounted in it, too. Older kernels and runtimes do not know it.
+            (true, true) => "rro",
+        };
         all.push(mount(
             &asked.path,
             "bind",

@@ -64,7 +64,7 @@ const CALLS: &str = "
     pause alarm restart_syscall futex futex_time64 futex_waitv futex_wait futex_wake futex_requeue nanosleep
     clock_nanosleep clock_nanosleep_time64 clock_gettime clock_gettime64 clock_getres clock_getres_time64 gettimeofday
     time getitimer setitimer timer_create timer_settime timer_settime64 timer_gettime timer_gettime64 timer_getoverrun
-    timer_delete socketpair socket socketcall bind listen accept accept4 connect getsockname getpeername getsockopt
+    timer_delete socketpair bind listen accept accept4 connect getsockname getpeername getsockopt
     setsockopt send sendto sendmsg sendmmsg recv recvfrom recvmsg recvmmsg recvmmsg_time64 shutdown ipc shmget shmat
     shmctl shmdt semget semop semtimedop semtimedop_time64 semctl msgget msgsnd msgrcv msgctl mq_open mq_unlink
     mq_timedsend mq_timedsend_time64 mq_timedreceive mq_timedreceive_time64 mq_notify mq_getsetattr get_mempolicy
@@ -72,6 +72,8 @@ const CALLS: &str = "
 
 /// Bits of `clone` that make namespaces: CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
 const NAMESPACES: u64 = 0x7E02_0000;
+/// AF_VSOCK: sockets between machines and their host, which no network namespace bounds.
+const VSOCK: u64 = 40;
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 
@@ -108,11 +110,13 @@ pub(super) fn seccomp() -> Value {
     };
     let no_namespaces =
         json!([{ "index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }]);
+    let any_but_vsock = json!([{ "index": 0, "value": VSOCK, "valueTwo": 0, "op": "SCMP_CMP_NE" }]);
     // Linux, and its 32-bit, BSD and System V guises: what programs ask for that want to know where they run.
     let personalities = [0_u64, 0x8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF];
     let mut calls = vec![
         json!({ "names": names, "action": "SCMP_ACT_ALLOW" }),
         json!({ "names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": no_namespaces }),
+        json!({ "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": any_but_vsock }),
         json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS }),
     ];
     calls.extend(personalities.map(|value| {
@@ -171,6 +175,8 @@ mod tests {
             "acct",
             "clone",
             "clone3",
+            "socket",
+            "socketcall",
             "personality",
             "pidfd_getfd",
             "fsopen",

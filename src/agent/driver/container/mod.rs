@@ -277,9 +277,9 @@ impl Driver for ContainerDriver {
         &'a self,
         known: &'a BTreeSet<InstanceId>,
     ) -> BoxFuture<'a, Result<Vec<Orphan>, AgentError>> {
-        let options = &self.options;
-        async move { Ok(orphan::find(&options.mark, &options.data, &self.hierarchy, &self.cables, known)) }
-            .boxed()
+        let (mark, data) = (self.options.mark.clone(), self.options.data.clone());
+        let (hierarchy, cables, known) = (self.hierarchy.clone(), self.cables.clone(), known.clone());
+        blocking(move || Ok(orphan::find(&mark, &data, &hierarchy, &cables, &known))).boxed()
     }
 
     fn sweep<'a>(&'a self, orphan: &'a Orphan) -> BoxFuture<'a, Result<(), AgentError>> {

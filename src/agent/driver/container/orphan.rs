@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use super::mounts;
-use crate::agent::cgroup::Hierarchy;
+use super::{blocking, mounts};
+use crate::agent::cgroup::{Group, Hierarchy};
 use crate::agent::driver::Orphan;
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
@@ -82,9 +82,7 @@ pub(super) async fn sweep(
                 )));
             }
             let group = hierarchy.group(&format!("neuro-{mark}/{}", orphan.name));
-            tokio::task::spawn_blocking(move || remove(&group))
-                .await
-                .map_err(|error| AgentError::internal("control group", error))?
+            blocking(move || remove(&group)).await
         }
         "mount" => {
             let point = Path::new(&orphan.name);
@@ -99,16 +97,7 @@ pub(super) async fn sweep(
     }
 }
 
-/// Kills who is in a group, and takes it away; the kernel lets go of it some time after its last process.
-pub(super) fn remove(group: &crate::agent::cgroup::Group) -> Result<(), AgentError> {
-    let mut outcome = Ok(());
-    for _ in 0..100 {
-        group.kill();
-        outcome = group.remove();
-        if outcome.is_ok() {
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    outcome.map_err(|error| AgentError::Internal(error.to_string()))
+/// Kills who is in a group, and takes it away.
+pub(super) fn remove(group: &Group) -> Result<(), AgentError> {
+    group.end().map_err(|error| AgentError::Internal(error.to_string()))
 }

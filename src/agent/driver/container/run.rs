@@ -119,14 +119,33 @@ pub(super) async fn launch(
                 stdin.write_all(START.as_bytes()).await.map_err(failed)?;
             }
             Word::Started(file) => return Ok(Run { plan, file }),
-            Word::Failed(problem) => return Err(AgentError::Internal(problem)),
+            Word::Failed(problem) => return Err(refusal(problem)),
         }
     }
     match word(&mut lines, options).await? {
         Word::Started(file) => Ok(Run { plan, file }),
-        Word::Failed(problem) => Err(AgentError::Internal(problem)),
+        Word::Failed(problem) => Err(refusal(problem)),
         Word::Created(_) => Err(AgentError::Internal(format!("shim of {} waits for nobody", options.id))),
     }
+}
+
+/// Whose fault it is that a container did not start. A program or a folder that the image does not have is the caller's;
+/// runtimes have no codes for that, only words.
+fn refusal(problem: String) -> AgentError {
+    let words = problem.to_ascii_lowercase();
+    let has = |any: &[&str]| any.iter().any(|word| words.contains(word));
+    let program = has(&["exec: ", "exec /", "executable"])
+        && has(&[
+            "not found",
+            "no such file",
+            "permission denied",
+            "not a directory",
+            "is a directory",
+            "exec format error",
+            "not executable",
+        ]);
+    let folder = has(&["chdir to cwd"]) && has(&["permission denied", "not a directory", "no such file"]);
+    if program || folder { AgentError::Precondition(problem) } else { AgentError::Internal(problem) }
 }
 
 async fn word(lines: &mut Lines<BufReader<ChildStdout>>, options: &ShimOptions) -> Result<Word, AgentError> {
@@ -211,6 +230,27 @@ pub(super) fn now_ms() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_the_image_has_not_is_the_callers_fault_and_everything_else_is_not() {
+        for callers in [
+            "/usr/sbin/runc: runc create failed: unable to start container process: exec: \"x\": executable file not found in $PATH",
+            "runc: unable to start container process: exec: \"/x\": stat /x: no such file or directory",
+            "runc: unable to start container process: exec: \"/etc\": permission denied",
+            "crun: executable file `x` not found in $PATH: No such file or directory",
+            "runc: unable to start container process: chdir to cwd (\"/root/x\") set in config.json failed: permission denied",
+        ] {
+            assert!(matches!(refusal(callers.to_owned()), AgentError::Precondition(text) if text == callers));
+        }
+        for agents in [
+            "/usr/sbin/runc: No such file or directory (os error 2)",
+            "runc: error mounting \"/gone\" to rootfs at \"/x\": stat /gone: no such file or directory",
+            "runc: mkdir /sys/fs/cgroup/pids/neuro-1/x: permission denied",
+            "signal: 9 (SIGKILL)",
+        ] {
+            assert!(matches!(refusal(agents.to_owned()), AgentError::Internal(_)), "{agents}");
+        }
+    }
 
     #[test]
     fn signals_are_read_by_number_and_by_name() {

@@ -117,6 +117,7 @@ fn bundle(folder: &Path, id: &str, mark: &str) -> Result<(), String> {
         capabilities: &[],
         pids: 64,
         swap: false,
+        spared: false,
         edits: Vec::new(),
     };
     let mut config = config::config(&plan).map_err(|error| error.to_string())?;

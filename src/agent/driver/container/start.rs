@@ -12,14 +12,15 @@ use crate::agent::error::AgentError;
 use crate::agent::image::RootImage;
 use crate::agent::net::Cable;
 use crate::agent::options::Network;
-use crate::agent::shim::{ExitFile, RunFile, ShimOptions, write};
+use crate::agent::process;
+use crate::agent::shim::{ExitFile, RunFile, ShimOptions, note};
 
 impl ContainerDriver {
     /// What outlives a run: folders, and the disk.
     pub(super) async fn make(&self, ground: &Ground) -> Result<(), AgentError> {
         self.options.images.root(&ground.spec.image).await?;
         for mount in &ground.spec.mounts {
-            self.options.volumes.folder(&mount.volume)?;
+            self.options.volumes.find(&mount.volume)?;
         }
         let rootfs = Self::rootfs(ground);
         blocking(move || rootfs.make()).await
@@ -49,8 +50,6 @@ impl ContainerDriver {
     ) -> Result<Run, AgentError> {
         let registry = self.registry(ground);
         let edits = registry.edits(&ground.devices)?;
-        let volumes: Result<Vec<_>, _> =
-            ground.spec.mounts.iter().map(|mount| self.options.volumes.folder(&mount.volume)).collect();
         let network = config::network(&ground.spec);
         let cable = match network {
             Network::Cable => Some(self.cables.lease(&ground.id)?),
@@ -74,6 +73,10 @@ impl ContainerDriver {
             "" => image.user.as_str(),
             given => given,
         };
+        let user = user::resolve(who, &rootfs.root())?;
+        let volumes = &self.options.volumes;
+        let volumes: Result<Vec<_>, _> =
+            ground.spec.mounts.iter().map(|mount| volumes.folder(&mount.volume, user)).collect();
         let plan = Plan {
             id: ground.id.as_str(),
             mark: &self.options.mark,
@@ -81,12 +84,13 @@ impl ContainerDriver {
             image: &image,
             root: rootfs.root(),
             names: Some(names(ground, network, cable.as_ref())?),
-            user: user::resolve(who, &rootfs.root())?,
+            user,
             volumes: volumes?,
             disk: own.or(self.backing),
             capabilities: &self.options.settings.container.capabilities,
             pids: self.options.settings.limits.pids,
             swap: self.swap,
+            spared: process::own_oom_score().is_some_and(|score| score < 0),
             edits,
         };
         let config = config::config(&plan)?;
@@ -98,7 +102,7 @@ impl ContainerDriver {
             device: cable.as_ref().map(|cable| cable.device.clone()),
             address: cable.as_ref().map(|cable| cable.guest.to_string()).unwrap_or_default(),
         };
-        write(&ground.folder, PlanFile::NAME, &plan).map_err(failed)?;
+        note(&ground.folder, PlanFile::NAME, &plan).map_err(failed)?;
         let shim = ShimOptions {
             mark: self.options.mark.clone(),
             id: ground.id.to_string(),

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use super::cage;
 use super::command::SANDBOX;
 use super::plan::Accelerator;
 
@@ -149,7 +151,7 @@ pub async fn sing(binary: &str, accelerator: Accelerator, folder: &Path) -> Resu
     let complaints = place.complaints().map_err(|error| error.to_string())?;
     let mut command = perch(binary, accelerator, &place.folder);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut child = cage::spawn(command, CapabilitySet::empty()).await.map_err(|error| error.to_string())?;
     let limit = if accelerator == Accelerator::Kvm { LIMIT } else { PATIENT };
     let until = Instant::now() + limit;
     let result = loop {

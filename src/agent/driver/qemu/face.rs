@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::{NAME, QemuDriver, check, found, parts};
+use super::{NAME, QemuDriver, cage, check, found, parts};
 use crate::agent::driver::{Ability, Console, Driver, Ground, Handle, Observed, Orphan, Usage};
 use crate::agent::error::AgentError;
 use crate::agent::id::InstanceId;
@@ -79,6 +79,7 @@ impl Driver for QemuDriver {
             let failed = |error| AgentError::internal(format!("end of {}", ground.id), error);
             self.live(ground, handle)?.quit().await.map_err(failed)?;
             self.lives().remove(&ground.id);
+            self.uncage(&ground.id).await?;
             parts::remove_sockets(ground).map_err(failed)
         })
     }
@@ -116,5 +117,9 @@ impl Driver for QemuDriver {
 
     fn sweep<'a>(&'a self, orphan: &'a Orphan) -> BoxFuture<'a, Result<(), AgentError>> {
         Box::pin(found::sweep(&self.options.mark, orphan))
+    }
+
+    fn close(&self) {
+        cage::close(&self.options.mark);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::cage;
 use super::canary::Finding;
 use super::live::end;
 use crate::agent::driver::{Ability, Orphan};
@@ -52,15 +53,15 @@ pub(super) async fn orphans(kind: Kind, mark: &str, known: &BTreeSet<InstanceId>
 /// Ends one, if it is still what it was.
 pub(super) async fn sweep(mark: &str, orphan: &Orphan) -> Result<(), AgentError> {
     let Some((pid, name)) = orphan.name.split_once(' ') else { return Ok(()) };
-    if orphan.what != "process" || !name.starts_with(&format!("neuro-{mark}-")) {
-        return Ok(());
-    }
+    let id = name.strip_prefix(&format!("neuro-{mark}-")).and_then(|id| id.parse::<InstanceId>().ok());
+    let Some(id) = id.filter(|_| orphan.what == "process") else { return Ok(()) };
     let Some(process) = pid.parse().ok().and_then(Process::of) else { return Ok(()) };
     if value(&process.arguments(), "-name") != Some(name) {
         return Ok(());
     }
     let failed = |error: std::io::Error| AgentError::internal(format!("end of {name}"), error);
-    end(process).await.map_err(failed)
+    end(process).await.map_err(failed)?;
+    cage::remove(mark, &id).await.map_err(failed)
 }
 
 /// What was found out, in words.

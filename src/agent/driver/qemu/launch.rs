@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::thread::CapabilitySet;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
+use super::cage::{self, Cage};
 use super::live::Live;
-use super::plan::{Plan, Sockets};
+use super::plan::{Link, Plan, Sockets};
 use crate::agent::error::AgentError;
 use crate::agent::process::Process;
 
@@ -28,7 +30,12 @@ pub(super) const COMPLAINTS: &str = "qemu.log";
 ///
 /// # Errors
 /// `Internal`, with QEMU's words when it had any.
-pub async fn launch(binary: &str, plan: &Plan, folder: &Path) -> Result<Live, AgentError> {
+pub(super) async fn launch(
+    binary: &str,
+    plan: &Plan,
+    folder: &Path,
+    cage: &Cage,
+) -> Result<Live, AgentError> {
     let file = clear(&plan.sockets, &plan.console_log, folder)
         .map_err(|error| AgentError::internal(format!("start of {}", plan.name), error))?;
     let mut command = Command::new(binary);
@@ -37,10 +44,16 @@ pub async fn launch(binary: &str, plan: &Plan, folder: &Path) -> Result<Live, Ag
         command.env("PATH", path);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-    let child = command.spawn().map_err(|error| AgentError::internal(binary, error))?;
+    // A tap is made by who opens it.
+    let kept = match plan.link {
+        Link::Tap(_) => CapabilitySet::NET_ADMIN,
+        Link::None | Link::User => CapabilitySet::empty(),
+    };
+    let child = cage::spawn(command, kept).await.map_err(|error| AgentError::internal(binary, error))?;
     let problem = match born(&child) {
         None => "ended at once".to_owned(),
         Some(process) => {
+            cage.close(process);
             let live = Live::new(process, plan.sockets.clone(), Some(fetch(child)));
             let Err(error) = live.greeted(UP).await else { return Ok(live) };
             live.kill().await.map_err(|error| AgentError::internal("end of QEMU", error))?;

@@ -8,6 +8,7 @@
 //! A microVM that is emulated has no timer to set its clock by: it takes the host's time stamp counter for one of 1 GHz, so
 //! its time runs too fast. The kernel argument `tsc_early_khz=KHZ` with the host's own rate mends that.
 
+mod cage;
 pub mod canary;
 mod check;
 mod command;
@@ -36,6 +37,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
 
+use self::cage::Cage;
 use self::canary::Finding;
 use self::live::Live;
 use self::plan::Sockets;
@@ -129,14 +131,29 @@ impl QemuDriver {
             )));
         };
         let plan = self.plan(ground, accelerator).await?;
-        let live = launch::launch(&self.options.settings.qemu.binary, &plan, &ground.folder).await?;
+        let (settings, mark) = (&self.options.settings, &self.options.mark);
+        let cage = Cage::new(mark, &ground.id, settings.limits.pids, plan.memory_bytes);
+        let launched = launch::launch(&settings.qemu.binary, &plan, &ground.folder, &cage).await;
+        let live = match launched {
+            Ok(live) => live,
+            Err(error) => {
+                self.uncage(&ground.id).await?;
+                return Err(error);
+            }
+        };
         if let Err(error) = self.plug(ground, &plan.link).await {
             live.kill().await.map_err(|error| AgentError::internal("end of QEMU", error))?;
+            self.uncage(&ground.id).await?;
             return Err(error);
         }
         let handle = write(live.process)?;
         self.lives().insert(ground.id.clone(), Arc::new(live));
         Ok(handle)
+    }
+
+    async fn uncage(&self, id: &InstanceId) -> Result<(), AgentError> {
+        let removed = cage::remove(&self.options.mark, id).await;
+        removed.map_err(|error| AgentError::internal(format!("control group of {id}"), error))
     }
 
     async fn find_again(
@@ -206,6 +223,7 @@ impl QemuDriver {
             Live::new(process, Sockets::in_folder(&ground.sockets), None).kill().await.map_err(failed)?;
         }
         self.lives().remove(&ground.id);
+        self.uncage(&ground.id).await?;
         self.unplug(ground)?;
         let log = self.console_log(ground);
         let files = [launch::aside(&log), log, ground.folder.join(launch::COMPLAINTS)];

@@ -59,13 +59,74 @@ async fn both_ends_count_the_same_bytes_and_there_is_no_way_further() {
     assert!(!fs::exists(format!("/sys/class/net/{device}")).unwrap());
 }
 
+/// The machine forwards, as one with containers of others does, and afterwards what it did before.
+struct Forwarding(String);
+
+impl Forwarding {
+    const SWITCH: &str = "/proc/sys/net/ipv4/ip_forward";
+
+    fn on() -> Self {
+        let before = fs::read_to_string(Self::SWITCH).unwrap();
+        fs::write(Self::SWITCH, "1").unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        fs::write(Self::SWITCH, &self.0).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cable_leads_no_further_than_the_host_where_the_host_forwards() {
+    let Some(yard) = yard() else { return };
+    let forwarding = Forwarding::on();
+    let mut ends = Vec::new();
+    for id in ["one", "two"] {
+        let mut spec = shell("sleep 1000");
+        spec.options.network = Some(Network::Cable);
+        ends.push(yard.started(id, spec).await);
+    }
+    let address = |at: usize| yard.driver.address(&ends[at].0, &ends[at].1);
+    let (one, two) = (address(0), address(1));
+    let inside = |at: usize, words: &[&str]| {
+        let pid = super::super::run::Run::of(&ends[at].1).unwrap().file.init.pid.to_string();
+        let tool = ["-t", &pid, "-n", "busybox"];
+        Command::new("nsenter").args(tool).args(words).output().unwrap().status.success()
+    };
+    let ping = |to: &str| inside(0, &["ping", "-c", "2", "-W", "1", to]);
+    let switch = |at: usize, name: &str| {
+        let device = crate::agent::net::device(&ends[at].0.id);
+        format!("/proc/sys/net/ipv4/conf/{device}/{name}")
+    };
+    // What no container can set itself.
+    for (at, address) in [&one, &two].into_iter().enumerate() {
+        let host = std::net::Ipv4Addr::from(u32::from(address.parse::<std::net::Ipv4Addr>().unwrap()) - 1);
+        assert!(inside(at, &["ip", "route", "add", "default", "via", &host.to_string()]));
+        assert!(at == 1 || ping(&host.to_string()), "the host's end");
+        assert_eq!(fs::read_to_string(switch(at, "forwarding")).unwrap().trim(), "0");
+        assert_eq!(fs::read_to_string(switch(at, "rp_filter")).unwrap().trim(), "1");
+    }
+    assert!(!ping(&two), "another's cable");
+    // The same without the switch, so that it is known what made the difference.
+    for at in [0, 1] {
+        fs::write(switch(at, "forwarding"), "1").unwrap();
+    }
+    assert!(ping(&two), "this test sees nothing");
+    drop(forwarding);
+    for (ground, handle) in &ends {
+        yard.end(ground, handle).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hosts_network_is_the_hosts() {
     let Some(yard) = yard() else { return };
-    let mut spec = shell("ip link | grep -c .");
+    let mut spec = shell("readlink /proc/self/ns/net");
     spec.options.network = Some(Network::Host);
     let (text, exit) = yard.transcript("host", spec).await;
     assert_eq!(exit.code, 0, "{text}");
-    let here = Command::new("ip").arg("link").output().unwrap();
-    assert_eq!(text.trim(), String::from_utf8_lossy(&here.stdout).lines().count().to_string());
+    let here = fs::read_link("/proc/self/ns/net").unwrap();
+    assert_eq!(text.trim(), here.display().to_string());
 }

@@ -22,6 +22,7 @@ fn plan<'a>(spec: &'a Spec, image: &'a RootImage) -> Plan<'a> {
         capabilities: &[],
         pids: 4096,
         swap: true,
+        spared: true,
         edits: Vec::new(),
     }
 }
@@ -63,6 +64,8 @@ fn limits_become_what_the_kernel_takes() {
     assert_eq!(found["linux"]["cgroupsPath"], "/neuro-0badcafe/one");
     assert_eq!(found["process"]["noNewPrivileges"], true);
     assert_eq!(found["process"]["oomScoreAdj"], 0, "who spares the agent does not spare what it runs");
+    let common = config(&Plan { spared: false, ..plan(&spec, &image) }).unwrap();
+    assert!(common["process"].get("oomScoreAdj").is_none(), "an agent may not be allowed to lower it");
     let mounts = found["mounts"].as_array().unwrap();
     let volume = mounts.last().unwrap();
     assert_eq!(volume["destination"], "/logs");

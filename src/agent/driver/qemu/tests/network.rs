@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::yard::Yard;
-use super::{Screen, boot, spec};
+use super::{Screen, boot, process, spec};
 use crate::agent::driver::Driver as _;
 use crate::agent::options::Network;
 use crate::agent::spec::Kind;
@@ -24,6 +24,8 @@ async fn cabled(kind: Kind) {
     wished.options.network = Some(Network::Cable);
     let ground = yard.ground("cabled", wished);
     let (handle, mut screen) = boot(&driver, &ground).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process(&handle).pid)).unwrap();
+    assert!(status.contains("CapEff:\t0000000000001000\n"), "only the network's administration: {status}");
     let guest: Ipv4Addr = driver.address(&ground, &handle).parse().unwrap();
     let host = Ipv4Addr::from(u32::from(guest) - 1);
     let pinged = screen.run(&format!("ping -c 3 -W 5 {host}; echo done"), "\ndone").await;

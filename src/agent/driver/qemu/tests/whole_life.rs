@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::yard::Yard;
 use super::{Screen, boot, process, spec};
+use crate::agent::cgroup::Hierarchy;
 use crate::agent::driver::Driver as _;
 use crate::agent::driver::qemu::outcome;
 use crate::agent::spec::{Disk, Kind};
@@ -42,6 +43,17 @@ async fn whole_life(kind: Kind, write_bps: u64) {
     let ground = yard.ground("whole", wished);
     let (handle, mut screen) = boot(&driver, &ground).await;
     assert!(process(&handle).runs());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process(&handle).pid)).unwrap();
+    for line in ["CapPrm:", "CapEff:", "CapBnd:", "CapInh:", "CapAmb:"] {
+        assert!(status.contains(&format!("{line}\t0000000000000000\n")), "{status}");
+    }
+    assert!(status.contains("NoNewPrivs:\t1\n") && status.contains("Seccomp:\t2\n"), "{status}");
+    let group = format!("neuro-{}/whole", yard.mark());
+    let group = Hierarchy::of_this_machine().unwrap().group(&group);
+    assert!(group.processes().contains(&process(&handle).pid));
+    let used = group.readings();
+    println!("{}: {used:?} in its control group", kind.name());
+    assert!(used.processes >= 2 && used.memory_used_bytes > 8 << 20, "{used:?}");
 
     let said =
         screen.run("cat /proc/cmdline /sys/block/vda/serial /sys/block/vda/size; echo end", "\nend").await;
@@ -83,7 +95,7 @@ async fn whole_life(kind: Kind, write_bps: u64) {
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert_eq!(exit, outcome::code(0, exit.at_ms));
     driver.settle(&ground, &handle).await.unwrap();
-    assert!(!process(&handle).runs(), "nothing stays");
+    assert!(!process(&handle).runs() && !group.exists(), "nothing stays");
     assert_eq!(std::fs::read_dir(&ground.sockets).unwrap().count(), 0, "no socket stays");
     while again.console.output.recv().await.is_some() {}
 

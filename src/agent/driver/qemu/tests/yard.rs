@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::Shelf;
+use crate::agent::cgroup::Hierarchy;
 use crate::agent::driver::Ground;
 use crate::agent::driver::qemu::{QemuDriver, QemuOptions};
 use crate::agent::id::InstanceId;
@@ -33,6 +34,10 @@ impl Yard {
 
     pub(super) fn data(&self) -> &Path {
         self.0.path()
+    }
+
+    pub(super) fn mark(&self) -> String {
+        mark(self.data())
     }
 
     pub(super) fn driver(&self, kind: Kind) -> QemuDriver {
@@ -61,7 +66,13 @@ impl Drop for Yard {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        if !std::thread::panicking() {
+        let group =
+            Hierarchy::of_this_machine().expect("mounts").group(&format!("neuro-{}", mark(self.data())));
+        group.remove_if_empty();
+        if std::thread::panicking() {
+            drop(group.end());
+        } else {
+            assert!(!group.exists(), "control groups that nobody took away");
             assert_eq!(left, [], "machines that nobody ended");
             assert_eq!(net::marked(&mark(self.data())), [], "network devices that nobody took away");
         }
