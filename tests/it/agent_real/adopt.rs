@@ -69,8 +69,11 @@ async fn a_killed_agent_finds_a_vm_a_microvm_and_three_containers_with_the_same_
         console.shows("again-42", SOON).await;
     }
     client.console("plain").await.shows("tick", SOON).await;
-    client.console("later").await.type_in("go\n").await;
+    // A stream that is dropped takes back what it has not handed over yet.
+    let later = client.console("later").await;
+    later.type_in("go\n").await;
     let ended = client.until("later", InstanceState::Failed, SOON).await;
+    drop(later);
     assert_eq!(ended.exit_code, Some(7), "{ended:?}");
     for id in ids {
         client.delete(id, true).await.unwrap();
