@@ -8,7 +8,7 @@ SCENARIO ?= scenes/town.usdz
 CUDA_TARGET ?= target/cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint lint-deps bench bench-peers openapi check-cuda cuda test-clients test-browser test-backends test-redis fuzz dist
+.PHONY: help run build test lint lint-deps bench bench-peers openapi check-cuda cuda test-clients test-browser test-backends test-redis test-agent fuzz dist
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -63,6 +63,9 @@ test-redis:      ## events of a fleet in a real Redis (Debian's redis-server)
 
 test-browser:    ## the pages in a headless browser
 	@if [ -x tests/browser/run ]; then tests/browser/run; else echo "tests/browser/run is not here"; exit 1; fi
+
+test-agent:      ## the node agent with real containers, VMs and microVMs (root, Debian packages)
+	tests/agent/run
 
 test-backends:   ## pools of a real Slurm and a real Ray against the built binary (Debian packages, pip)
 	tests/backends/run

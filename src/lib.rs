@@ -1,5 +1,6 @@
 //! neuro: the brain, the eyes and the world of a simulated robot.
 
+pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod export;

@@ -1,5 +1,6 @@
 //! The command line: one file a sub-command. Only here and in `main` is `anyhow` used.
 
+mod agent;
 mod config;
 mod driver;
 mod exit;
@@ -17,6 +18,7 @@ mod serve;
 mod settings;
 mod signals;
 mod simulate;
+mod table;
 mod trainer;
 
 use clap::{Parser, Subcommand};
@@ -57,6 +59,8 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Train a policy on simulators.
     Trainer(Box<trainer::TrainerArgs>),
+    /// Run containers and virtual machines on this node, or look after those of an agent.
+    Agent(Box<agent::AgentArgs>),
     /// Show the effective settings.
     Config(config::ConfigArgs),
     /// Print the OpenAPI document.
@@ -79,6 +83,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Fleet(args) => fleet::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Trainer(args) => trainer::run(&args),
+        Command::Agent(args) => agent::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Openapi(args) => openapi::run(&args),
     }

@@ -41,6 +41,18 @@ impl FlagSet for Compute {
     }
 }
 
+/// Logs alone, and no file: `--config` is the command's own.
+#[derive(Debug, Clone, Copy)]
+pub struct LogFlags;
+
+impl FlagSet for LogFlags {
+    const FILE: bool = false;
+
+    fn takes(key: &Key) -> bool {
+        ["log", "log_format", "otlp"].contains(&key.name)
+    }
+}
+
 /// The settings given as flags.
 #[derive(Debug, Clone)]
 pub struct SettingFlags<S> {

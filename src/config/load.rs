@@ -13,9 +13,19 @@ use super::settings::ServeConfig;
 
 /// Names the configuration file when no flag does.
 pub const CONFIG_VARIABLE: &str = "NEURO_CONFIG";
-/// Variables of the programs that talk to an orchestrator: where it is, the key, and the mark by which it knows the
-/// instances that it started. No settings.
-pub const FLEET_VARIABLES: [&str; 3] = ["NEURO_ORCHESTRATOR", "NEURO_FLEET_KEY", "NEURO_INSTANCE_ID"];
+/// Variables of the programs that talk to an orchestrator or to a node's agent: where it is, the key, what an orchestrator
+/// tells the instances that it starts, the agent's data folder. No settings.
+pub const CLIENT_VARIABLES: [&str; 9] = [
+    "NEURO_ORCHESTRATOR",
+    "NEURO_FLEET_KEY",
+    "NEURO_INSTANCE_ID",
+    "NEURO_INSTANCE_NAME",
+    "NEURO_POOL",
+    "NEURO_SIGNALLING",
+    "NEURO_AGENT",
+    "NEURO_AGENT_KEY",
+    "NEURO_AGENT_DATA",
+];
 /// What other Rust programs call the log filter; `NEURO_LOG` overrules it.
 const RUST_LOG: &str = "RUST_LOG";
 const PREFIX: &str = "NEURO_";
@@ -92,7 +102,7 @@ impl Loader {
         if let Some((_, filter)) = all.iter().find(|(name, value)| name == RUST_LOG && !value.is_empty()) {
             self.apply("log", filter, Source::Variable(RUST_LOG.to_owned()))?;
         }
-        let setting = |name: &str| name != CONFIG_VARIABLE && !FLEET_VARIABLES.contains(&name);
+        let setting = |name: &str| name != CONFIG_VARIABLE && !CLIENT_VARIABLES.contains(&name);
         all.retain(|(name, value)| name.starts_with(PREFIX) && setting(name) && !value.is_empty());
         all.sort();
         for (variable, value) in all {

@@ -2,8 +2,12 @@
 //!
 //! Connections have no delay: small frames of an answer would wait 40 ms for the client's acknowledgement otherwise.
 
+pub mod agent;
+mod blame;
+mod error;
 pub mod fleet;
 pub mod sensorsim;
+mod tls;
 
 use std::future::Future;
 
@@ -13,7 +17,9 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::proto::nurec::DESCRIPTORS;
 use crate::proto::nurec::sensorsim::sensorsim_service_server::SensorsimServiceServer;
+pub use error::GrpcError;
 use sensorsim::SensorsimService;
+pub use tls::Tls;
 
 /// Longest message either way.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -30,17 +36,6 @@ const TAKEN_BACK: usize = 1024;
 /// HTTP/2 windows: requests with many objects arrive without waiting for the window to open again.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-
-/// Why the server ended early, or did not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum GrpcError {
-    /// Reading or writing on the listener failed.
-    #[error("gRPC server: {0}")]
-    Transport(#[from] tonic::transport::Error),
-    /// The descriptors make no reflection service.
-    #[error("gRPC reflection: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
-}
 
 /// Serves the sensor simulator until `stop`, then lets running calls finish.
 ///

@@ -219,6 +219,7 @@ mod tests {
         recorded();
         record_dropped("queue_full");
         crate::telemetry::fleet::observe_everything_once();
+        crate::telemetry::agent::observe_everything_once();
         set_model_info(
             &ModelLabels {
                 model: "tiny".into(),

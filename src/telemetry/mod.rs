@@ -2,6 +2,7 @@
 //!
 //! Telemetry is below the policy: it knows durations, names and counts, never a request or a model.
 
+pub mod agent;
 pub mod fleet;
 pub mod logs;
 pub mod metrics;

@@ -44,6 +44,16 @@ pub const FLEET_CONTROL_COMMANDS_TOTAL: &str = "neuro_fleet_control_commands_tot
 pub const FLEET_DEMONSTRATION_STEPS_TOTAL: &str = "neuro_fleet_demonstration_steps_total";
 /// Events for Redis, by what became of them.
 pub const FLEET_PUBLISHED_TOTAL: &str = "neuro_fleet_published_total";
+/// Instances of the node agent by kind and state.
+pub const AGENT_INSTANCES: &str = "neuro_agent_instances";
+/// Operations of the node agent, by operation and outcome.
+pub const AGENT_OPERATIONS_TOTAL: &str = "neuro_agent_operations_total";
+/// From an operation's request to its answer, by operation.
+pub const AGENT_OPERATION_SECONDS: &str = "neuro_agent_operation_seconds";
+/// Attached consoles.
+pub const AGENT_CONSOLES: &str = "neuro_agent_consoles";
+/// Reports of the node, by where they went and what became of them.
+pub const AGENT_REPORTS_TOTAL: &str = "neuro_agent_reports_total";
 /// Processor time used by the process.
 pub const PROCESS_CPU_SECONDS: &str = "process_cpu_seconds_total";
 /// Memory of the process that is in RAM.
@@ -179,6 +189,35 @@ pub const ALL: &[Series] = &[
         Unit::Count,
         &["outcome"],
         "Events for Redis: written, or dropped (too many waited)",
+    ),
+    series(
+        AGENT_INSTANCES,
+        Kind::Gauge,
+        Unit::Count,
+        &["kind", "state"],
+        "Instances of the node agent: pending, creating, running, stopped, failed or deleting",
+    ),
+    series(
+        AGENT_OPERATIONS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["operation", "outcome"],
+        "Operations of the node agent: create, start, stop, restart or delete",
+    ),
+    series(
+        AGENT_OPERATION_SECONDS,
+        Kind::Histogram,
+        Unit::Seconds,
+        &["operation"],
+        "From an operation's request to its answer, a graceful end included",
+    ),
+    series(AGENT_CONSOLES, Kind::Gauge, Unit::Count, &[], "Attached consoles, in both profiles"),
+    series(
+        AGENT_REPORTS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["to", "outcome"],
+        "Reports of the node to the cluster service or to etcd: ok, refused or failed",
     ),
     series(
         PROCESS_CPU_SECONDS,

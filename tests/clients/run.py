@@ -6,7 +6,8 @@ import sys
 import time
 
 from . import fleet_buf, fleet_java, fleet_reflection, mcap_check, nurec, originals, steps, stock
-from .server import Orchestrator, Renderer, Server
+from .agent import client as agent_client
+from .server import Agent, Orchestrator, Renderer, Server
 
 MODELS = ("models/tabletop", "models/tiny")
 
@@ -65,12 +66,19 @@ def fleet(tally, binary):
         print("THE JAVA CLIENT WAS LEFT OUT: TEST_SKIP_JAVA=1")
 
 
+def agents(tally, binary):
+    with Agent(binary) as server:
+        for client in agent_client.ALL:
+            tally.run("agent", client, server)
+        tally.still_runs("agent", server)
+
+
 def trainers(tally, binary):
     for client in steps.ALL:
         tally.run("steps", client, binary)
 
 
-GROUPS = {group.__name__: group for group in (policies, exports, scenes, fleet, trainers)}
+GROUPS = {group.__name__: group for group in (policies, exports, scenes, fleet, agents, trainers)}
 
 
 def main(binary, *chosen):

@@ -62,6 +62,32 @@ class Renderer(Running):
         return self.target is not None
 
 
+class Agent(Running):
+    """`neuro agent` whose instances have nothing behind them; `target` and `upstream` are host and port of each profile."""
+
+    def __init__(self, binary, *flags, env=None):
+        self.target = self.upstream = None
+        self.data = tempfile.TemporaryDirectory()
+        root = pathlib.Path(self.data.name, "root")
+        root.mkdir()
+        root.joinpath("sh").write_text("#!")
+        subprocess.run([binary, "agent", "image", "import", "tool:1", root, "--format", "rootfs", "--data", self.data.name],
+                       check=True, stdout=subprocess.DEVNULL)
+        super().__init__([binary, "agent", "--fake", "--listen", "127.0.0.1:0", "--listen-upstream", "127.0.0.1:0",
+                          "--data", self.data.name, *flags], self.hears, env)
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self.data.cleanup()
+
+    def hears(self, line):
+        prefix = "neuro agent listening on "
+        if line.startswith(prefix):
+            addresses = dict(part.split("://") for part in line.removeprefix(prefix).split())
+            self.target, self.upstream = addresses["grpc"], addresses["upstream"]
+        return self.target is not None
+
+
 class Orchestrator(Running):
     """`neuro orchestrate` over simulators and trainers of the same binary; `target` is host and port of gRPC."""
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admin;
+mod agent_cli;
+mod agent_real;
 mod auth;
 mod cli;
 mod config;

@@ -4,7 +4,6 @@ mod drain;
 mod link;
 mod sessions;
 mod status;
-mod table;
 mod watch;
 mod words;
 

@@ -4,9 +4,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::link::{Link, Where, refused, timed};
-use super::{table, words};
+use super::words;
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
 use crate::cli::output::say;
+use crate::cli::table;
 use crate::fleet::clock::now_ms;
 use crate::proto::neuro::ext::{ListSessionsRequest, Phase, SessionSummary};
 

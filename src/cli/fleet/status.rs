@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::link::{Link, Where, refused, timed};
 use super::sessions::all;
-use super::{table, words};
+use super::words;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::say;
+use crate::cli::table;
 use crate::proto::neuro::orchestrator::{
     HealthCheckRequest, ResourcePoolStatusRequest, ResourcePoolStatusResponse,
 };

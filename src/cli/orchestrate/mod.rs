@@ -15,8 +15,7 @@ use clap::Args;
 
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::output::say;
-use super::settings::{FlagSet, SettingFlags};
-use crate::config::Key;
+use super::settings::{LogFlags, SettingFlags};
 use crate::fleet::pool::usual_pools;
 use crate::fleet::settings::FleetSettings;
 use crate::grpc::fleet::Tls;
@@ -24,18 +23,6 @@ use crate::telemetry::{logs, metrics};
 
 /// How long blocked threads may hold up the end of the process.
 const THREADS_GRACE: Duration = Duration::from_millis(100);
-
-/// Logs alone, and no file: `--config` is the fleet's own.
-#[derive(Debug, Clone, Copy)]
-pub struct LogFlags;
-
-impl FlagSet for LogFlags {
-    const FILE: bool = false;
-
-    fn takes(key: &Key) -> bool {
-        ["log", "log_format", "otlp"].contains(&key.name)
-    }
-}
 
 /// Flags of `neuro orchestrate`.
 #[derive(Debug, Args)]

@@ -65,6 +65,19 @@ impl InstanceCommand {
         env
     }
 
+    /// What an image's own command is told in its environment.
+    #[must_use]
+    pub fn told(&self, birth: &Birth) -> BTreeMap<String, String> {
+        let told = [
+            ("NEURO_ORCHESTRATOR", self.orchestrator.clone()),
+            (INSTANCE_VARIABLE, birth.instance.to_string()),
+            ("NEURO_INSTANCE_NAME", birth.name.clone()),
+            ("NEURO_POOL", self.pool.clone()),
+            ("NEURO_SIGNALLING", self.signalling.clone()),
+        ];
+        told.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
     /// The command as one line for a shell.
     #[must_use]
     pub fn shell_line(&self, birth: &Birth) -> String {

@@ -1,9 +1,10 @@
 //! Where instances come from. A backend only *provides* them: what it starts registers on its own, and sessions are given
 //! registered instances only, so a warm one is never waited for. What [`pool`](super::pool) decides, a backend does.
 //!
-//! [`process`] starts them on this machine, [`slurm`] and [`ray`] as jobs of a cluster, [`fixed`] has a list of running
-//! ones. A backend that asks the agents of many machines comes with those agents.
+//! [`process`] starts them on this machine, [`agent`] in containers on many, [`slurm`] and [`ray`] as jobs of a cluster,
+//! [`fixed`] has a list of running ones.
 
+pub mod agent;
 pub mod command;
 pub mod fixed;
 pub mod mark;
@@ -71,7 +72,7 @@ pub enum Provision {
 
 /// Provides instances of one pool.
 pub trait Backend: Send + Sync + std::fmt::Debug {
-    /// `process`, `static`, `slurm`, `ray`.
+    /// `process`, `static`, `agent`, `slurm`, `ray`.
     fn kind(&self) -> &'static str;
 
     /// Whether instances can be started and stopped here.
@@ -106,11 +107,14 @@ pub fn of_pool(
     Ok(match pool.backend.as_str() {
         "" | "process" => std::sync::Arc::new(process::ProcessBackend::open(pool, command()?, &launch.data)?),
         "static" => std::sync::Arc::new(fixed::FixedBackend),
+        "agent" => std::sync::Arc::new(agent::AgentBackend::new(pool, command()?, &launch.data)?),
         "slurm" => std::sync::Arc::new(slurm::SlurmBackend::new(pool, command()?, &launch.data)?),
         "ray" => std::sync::Arc::new(ray::RayBackend::new(pool, command()?, &launch.data)?),
         other => {
-            let problem =
-                format!("of pool {:?} is {other:?}; expected process, static, slurm or ray", pool.name);
+            let problem = format!(
+                "of pool {:?} is {other:?}; expected process, static, agent, slurm or ray",
+                pool.name
+            );
             return Err(FleetError::invalid("backend", problem));
         }
     })

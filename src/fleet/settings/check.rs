@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Access, Control, FleetSettings, Leases, Omniverse, Pool, Queue, QuotaSettings, Sessions};
+use super::{
+    Access, AgentPool, Control, FleetSettings, Leases, Omniverse, Pool, Queue, QuotaSettings, Sessions,
+};
 
 /// A value that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,7 @@ const LONGEST_NAME: usize = 64;
 const LONGEST_S: f64 = 100.0 * 365.25 * 86400.0;
 
 /// What starts and finds instances.
-const BACKENDS: [&str; 4] = ["process", "static", "slurm", "ray"];
+const BACKENDS: [&str; 5] = ["process", "static", "agent", "slurm", "ray"];
 
 fn fault(key: impl Into<String>, problem: impl Into<String>) -> Fault {
     Fault { key: key.into(), problem: problem.into() }
@@ -218,6 +220,7 @@ fn by_backend(pool: &Pool, at: impl Fn(&str) -> String) -> Checked {
             format!("is for the backend `static`, and this one is `{}`", pool.backend)
         })?,
     }
+    by_agents(pool, &at)?;
     ensure(!remote || !pool.url.is_empty(), at("url"), || {
         format!("is empty, expected where the `{}` service is", pool.backend)
     })?;
@@ -225,6 +228,37 @@ fn by_backend(pool: &Pool, at: impl Fn(&str) -> String) -> Checked {
         format!("is for the backends slurm and ray, and this one is `{}`", pool.backend)
     })?;
     url(&at("url"), &pool.url, &["http", "https"])
+}
+
+fn by_agents(pool: &Pool, at: &impl Fn(&str) -> String) -> Checked {
+    let (agent, here) = (&pool.agent, pool.backend == "agent");
+    ensure(here || *agent == AgentPool::default(), at("agent"), || {
+        format!("is for the backend `agent`, and this one is `{}`", pool.backend)
+    })?;
+    ensure(!here || !agent.urls.is_empty(), at("agent.urls"), || {
+        "is empty, expected URLs of node agents for the backend `agent`".to_owned()
+    })?;
+    for (index, agent) in agent.urls.iter().enumerate() {
+        let key = at(&format!("agent.urls[{index}]"));
+        ensure(!agent.is_empty(), key.clone(), || "is empty, expected a URL".to_owned())?;
+        url(&key, agent, &["http", "https"])?;
+    }
+    ensure(!here || !agent.image.is_empty(), at("agent.image"), || {
+        "is empty, expected the name of an image on the nodes".to_owned()
+    })?;
+    ensure(agent.cpu_cores <= 4096, at("agent.cpu_cores"), || {
+        format!("is {}, expected 0 to 4096", agent.cpu_cores)
+    })?;
+    ensure(agent.memory_mb <= 1 << 24, at("agent.memory_mb"), || {
+        format!("is {}, expected 0 to {} MiB", agent.memory_mb, 1 << 24)
+    })?;
+    for (index, volume) in agent.volumes.iter().enumerate() {
+        ensure(super::volume(volume).is_some(), at(&format!("agent.volumes[{index}]")), || {
+            format!("is {volume:?}, expected NAME:/PATH or NAME:/PATH:ro")
+        })?;
+    }
+    let pair = agent.tls_cert.as_os_str().is_empty() == agent.tls_key.as_os_str().is_empty();
+    ensure(pair, at("agent.tls_key"), || "and `tls_cert` belong together, and one is empty".to_owned())
 }
 
 fn at_least_one(key: impl Into<String>, value: u32) -> Checked {

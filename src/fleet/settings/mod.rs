@@ -276,7 +276,7 @@ pub struct Pool {
     pub name: String,
     /// `simulator` or `trainer`.
     pub role: String,
-    /// `process`, `static`, `slurm` or `ray`. Instances that attach on their own may name any pool.
+    /// `process`, `static`, `agent`, `slurm` or `ray`. Instances that attach on their own may name any pool.
     pub backend: String,
     /// Idle ones kept ready.
     pub warm: u32,
@@ -313,6 +313,34 @@ pub struct Pool {
     pub partition: String,
     /// `slurm`: `gres` an instance needs (`sim:1`). `ray`: resources, `{"sim": 1}` as JSON.
     pub resources: String,
+    /// `agent`: where containers run, and as what.
+    pub agent: AgentPool,
+}
+
+/// Containers on nodes that have a node agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentPool {
+    /// `http://host:50052` or `https://...` of each node; one that has fewer of the pool's instances is taken first.
+    pub urls: Vec<String>,
+    /// A name in the image store of every node.
+    pub image: String,
+    /// Cores of an instance; 0 is the agent's default.
+    pub cpu_cores: u32,
+    /// MiB of an instance; 0 is no limit.
+    pub memory_mb: u64,
+    /// `NAME:/PATH` or `NAME:/PATH:ro`: volumes of the node.
+    pub volumes: Vec<String>,
+    /// Annotations: `hypervisor.io/gpu-count`, ... Without `hypervisor.io/network` it is `host`.
+    pub annotations: BTreeMap<String, String>,
+    /// File with the key that the agents ask for; read again for every call.
+    pub key_file: PathBuf,
+    /// `https`: PEM of the authority of the agents' certificates.
+    pub tls_ca: PathBuf,
+    /// `https`: PEM that is shown to agents.
+    pub tls_cert: PathBuf,
+    /// `https`: its key.
+    pub tls_key: PathBuf,
 }
 
 impl Default for Pool {
@@ -337,6 +365,18 @@ impl Default for Pool {
             token_file: PathBuf::new(),
             partition: String::new(),
             resources: String::new(),
+            agent: AgentPool::default(),
         }
     }
+}
+
+/// A volume of [`AgentPool::volumes`]: its name, where it is mounted, whether it is read-only.
+#[must_use]
+pub fn volume(text: &str) -> Option<(&str, &str, bool)> {
+    let (name, rest) = text.split_once(':')?;
+    let (path, read_only) = match rest.strip_suffix(":ro") {
+        Some(path) => (path, true),
+        None => (rest, false),
+    };
+    (!name.is_empty() && path.starts_with('/') && !path.contains(':')).then_some((name, path, read_only))
 }

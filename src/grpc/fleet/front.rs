@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::http::uri::{Authority, PathAndQuery};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use axum::http::{HeaderValue, Request, Response, Uri, header};
 use futures_util::future::BoxFuture;
 use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 
 use super::status;
 use crate::fleet::access::{Access, credential};
+use crate::grpc::blame::blamed;
 
 /// The older services as the first document spells them, and as they are.
 const ALIASES: [(&str, &str); 3] = [
@@ -24,9 +25,6 @@ const ALIASES: [(&str, &str); 3] = [
 
 /// Services that need no key: whether somebody is there, and what they speak.
 const OPEN: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
-
-/// How a message begins that prost cannot read; its transport calls that a fault of the server.
-const UNREADABLE: &str = "failed to decode Protobuf message";
 
 /// What is known of a call when it arrives.
 #[derive(Debug, Clone)]
@@ -149,20 +147,6 @@ fn later(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }
 
-/// A message that cannot be read is its sender's fault, and the answer says so.
-fn blamed(mut response: Response<Body>) -> Response<Body> {
-    if is_unreadable(response.headers()) {
-        response.headers_mut().insert("grpc-status", HeaderValue::from_static("3"));
-    }
-    response
-}
-
-fn is_unreadable(headers: &HeaderMap) -> bool {
-    let internal = headers.get("grpc-status").is_some_and(|status| status == "13");
-    let message = headers.get("grpc-message").map(HeaderValue::as_bytes).unwrap_or_default();
-    internal && percent_encoding::percent_decode(message).decode_utf8_lossy().starts_with(UNREADABLE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,18 +187,5 @@ mod tests {
         for text in ["", "S", "1", "-1S", "123456789S", "1s", "1.5S"] {
             assert_eq!(read(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn only_unreadable_messages_are_blamed_on_the_sender() {
-        let answer = |status: &'static str, message: &'static str| {
-            let mut response = Response::new(Body::empty());
-            response.headers_mut().insert("grpc-status", HeaderValue::from_static(status));
-            response.headers_mut().insert("grpc-message", HeaderValue::from_static(message));
-            blamed(response).headers()["grpc-status"].to_str().unwrap().to_owned()
-        };
-        assert_eq!(answer("13", "failed%20to%20decode%20Protobuf%20message:%20x"), "3");
-        assert_eq!(answer("13", "the disk is full"), "13");
-        assert_eq!(answer("5", "failed%20to%20decode%20Protobuf%20message:%20x"), "5");
     }
 }

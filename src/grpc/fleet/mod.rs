@@ -26,7 +26,9 @@ use tokio::sync::watch;
 
 use crate::fleet::orchestrator::Orchestrator;
 
-pub use server::{FleetOptions, Tls, serve_fleet};
+pub use server::{FleetOptions, serve_fleet};
+
+pub use super::Tls;
 
 /// The services. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::server::NamedService;
+use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
@@ -17,7 +17,7 @@ use super::Edge;
 use super::front::FrontLayer;
 use crate::fleet::access::Access;
 use crate::fleet::orchestrator::Orchestrator;
-use crate::grpc::GrpcError;
+use crate::grpc::{GrpcError, Tls};
 use crate::proto::neuro::DESCRIPTORS;
 use crate::proto::neuro::ext::instance_service_server::InstanceServiceServer;
 use crate::proto::neuro::ext::pool_admin_service_server::PoolAdminServiceServer;
@@ -42,23 +42,6 @@ const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// The services as the first document spells them; health answers for them too.
 const ALIASES: [&str; 3] = ["neuro.IsaacSimService", "neuro.TrainingService", "neuro.ResourceService"];
-
-/// What a server shows, and asks of clients. PEM texts.
-#[derive(Clone)]
-pub struct Tls {
-    /// The server's certificate.
-    pub certificate: String,
-    /// Its key.
-    pub key: String,
-    /// Clients must show a certificate that this one signed.
-    pub client_ca: Option<String>,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Tls {{ mutual: {} }}", self.client_ca.is_some())
-    }
-}
 
 /// What the server is started with.
 #[derive(Debug, Clone)]
@@ -96,7 +79,7 @@ pub async fn serve_fleet(listener: TcpListener, options: FleetOptions) -> Result
     }
     let mut builder = Server::builder();
     if let Some(tls) = &options.tls {
-        builder = builder.tls_config(tls_config(tls))?;
+        builder = builder.tls_config(tls.config())?;
     }
     let server = builder
         .accept_http1(true)
@@ -122,14 +105,6 @@ pub async fn serve_fleet(listener: TcpListener, options: FleetOptions) -> Result
         never = report(&reporter, &options.orchestrator) => match never {},
     }
     Ok(())
-}
-
-fn tls_config(tls: &Tls) -> ServerTlsConfig {
-    let config = ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, &tls.key));
-    match &tls.client_ca {
-        Some(authority) => config.client_ca_root(Certificate::from_pem(authority)),
-        None => config,
-    }
 }
 
 /// Keeps `grpc.health` as the fleet is.
