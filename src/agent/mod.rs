@@ -23,6 +23,7 @@ pub mod process;
 pub mod record;
 mod registry;
 pub mod restart;
+mod ring;
 mod sampler;
 pub mod settings;
 pub mod shim;

@@ -5,6 +5,7 @@
 
 mod address;
 mod choice;
+pub mod document;
 mod error;
 mod keys;
 mod load;

@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use super::log::Log;
 use super::pump::{Pump, Source};
 use super::ready::ReadyLine;
-use super::ring::Ring;
 use super::words::last_line;
 use crate::agent::driver::ConsoleInput;
 use crate::agent::error::AgentError;
+use crate::agent::ring::Ring;
 use crate::agent::settings::LimitSettings;
 
 /// Most bytes of one [`Output::Data`].

@@ -4,7 +4,6 @@ mod hub;
 mod log;
 mod pump;
 mod ready;
-mod ring;
 mod words;
 
 pub use hub::{Attached, Hub, Output, Reader, not_running};

@@ -1,47 +1,9 @@
 //! Reading the file. An agent with a typo in its settings does not start, and hears which key in which line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::AgentSettings;
-
-/// Why settings were refused: one line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The file cannot be read.
-    #[error("{}: cannot read the settings: {reason}", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        reason: String,
-    },
-    /// It is not TOML, a key is unknown, or a value is of another kind.
-    #[error("{}:{line}: {}{reason}", .path.display(), at(.key))]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// The key with the tables it is in; empty for the whole file.
-        key: String,
-        /// What is wrong, and what was expected.
-        reason: String,
-    },
-    /// A value that makes no sense.
-    #[error("{}: `{key}` {problem}", .path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The key with the tables it is in.
-        key: String,
-        /// The value, and what was expected.
-        problem: String,
-    },
-}
-
-fn at(key: &str) -> String {
-    if key.is_empty() || key == "." { String::new() } else { format!("`{key}`: ") }
-}
+use crate::config::document::{self, SettingsError};
 
 impl AgentSettings {
     /// Reads and checks a file.
@@ -49,11 +11,7 @@ impl AgentSettings {
     /// # Errors
     /// With the file, the key, and what was expected.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path).map_err(|error| SettingsError::Unreadable {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
-        Self::parse(path, &text)
+        document::load(path, Self::check)
     }
 
     /// Reads and checks the text of a file; `path` is what errors name.
@@ -61,26 +19,7 @@ impl AgentSettings {
     /// # Errors
     /// With the file, the key, and what was expected.
     pub fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
-        let refused = |error: &toml::de::Error, key: String| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            SettingsError::Refused {
-                path: path.to_owned(),
-                line: before.matches('\n').count().saturating_add(1),
-                key,
-                reason: error.message().replace('\n', "; "),
-            }
-        };
-        let document = toml::Deserializer::parse(text).map_err(|error| refused(&error, String::new()))?;
-        let settings: Self = serde_path_to_error::deserialize(document).map_err(|error| {
-            let key = error.path().to_string();
-            refused(error.inner(), key)
-        })?;
-        settings.check().map_err(|(key, problem)| SettingsError::Invalid {
-            path: path.to_owned(),
-            key,
-            problem,
-        })?;
-        Ok(settings)
+        document::parse(path, text, Self::check)
     }
 
     /// The effective settings as a TOML file. They hold no secrets: keys are in a file of their own.

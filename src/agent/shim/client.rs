@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use rustix::event::PollFlags;
 
 use super::frame::{Frame as _, Reply, Request};
-use super::ring::Ring;
+use crate::agent::ring::Ring;
 
 const PIECE_BYTES: usize = 16 << 10;
 
@@ -91,9 +91,10 @@ impl Client {
 
     fn fill(&mut self, ring: &Ring, ended: Option<&[u8]>) -> bool {
         if let Some(next) = self.next.filter(|next| *next < ring.end()) {
-            let (first, bytes) = ring.read(next, PIECE_BYTES);
+            let first = next.max(ring.first());
+            let bytes = ring.copy(first, PIECE_BYTES);
             self.next = Some(first + bytes.len() as u64);
-            Reply::Output(first, bytes).encode(&mut self.outgoing);
+            Reply::Output(first, bytes.into()).encode(&mut self.outgoing);
             return true;
         }
         match ended {

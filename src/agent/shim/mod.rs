@@ -9,7 +9,6 @@ mod client;
 mod files;
 mod frame;
 mod launch;
-mod ring;
 mod serve;
 mod source;
 

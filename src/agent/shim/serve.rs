@@ -15,10 +15,10 @@ use super::client::Client;
 use super::files::{self, ExitFile, RunFile};
 use super::frame::Request;
 use super::launch::{Run, now_ms};
-use super::ring::Ring;
 use super::source::Source;
 use crate::agent::cgroup::Hierarchy;
 use crate::agent::record::Exit;
+use crate::agent::ring::Ring;
 
 const RING_BYTES: usize = 64 << 10;
 const INPUT_BYTES: usize = 64 << 10;

@@ -11,7 +11,7 @@ mod document_tests;
 mod load;
 mod show;
 
-pub use load::SettingsError;
+pub use crate::config::document::SettingsError;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,5 @@
-//! The last bytes that a console said, counted.
+//! The last bytes that a console said, counted: kept by the agent for its readers, and by the shim for an agent that comes
+//! back.
 
 use std::collections::VecDeque;
 
