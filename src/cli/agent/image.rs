@@ -105,7 +105,7 @@ pub(super) fn run(args: &ImageArgs) -> Outcome {
 }
 
 fn import(args: &ImportArgs) -> Outcome {
-    let what = match args.format {
+    let mut what = match args.format {
         Format::Auto => detect(&args.from).map_err(failure)?,
         Format::Oci => What::Oci(None),
         Format::Rootfs => What::Rootfs,
@@ -114,10 +114,9 @@ fn import(args: &ImportArgs) -> Outcome {
         Format::Kernel => What::Kernel,
         Format::Initrd => What::Initrd,
     };
-    let what = match (what, &args.reference) {
-        (What::Oci(_), reference) => What::Oci(reference.clone()),
-        (what, _) => what,
-    };
+    if let What::Oci(reference) = &mut what {
+        reference.clone_from(&args.reference);
+    }
     let store = ImageStore::open(&args.at.data).map_err(failure)?;
     let used = used(&args.at.data).map_err(failure)?;
     let import = Import { name: args.name.clone(), from: args.from.clone(), what, replace: args.replace };

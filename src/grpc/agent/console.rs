@@ -261,10 +261,9 @@ async fn type_in<I: Into<Said>>(
 fn pieces(typed: ConsoleInput) -> Vec<ConsoleInput> {
     match typed {
         ConsoleInput::Data(data) if data.len() > LONGEST_KEYS => {
-            let starts = (0..data.len()).step_by(LONGEST_KEYS);
-            let piece = |start: usize| data.slice(start..data.len().min(start.saturating_add(LONGEST_KEYS)));
             // Copied, so that a piece that waits does not hold the whole message.
-            starts.map(|start| ConsoleInput::Data(Bytes::copy_from_slice(&piece(start)))).collect()
+            let pieces = data.chunks(LONGEST_KEYS).map(Bytes::copy_from_slice);
+            pieces.map(ConsoleInput::Data).collect()
         }
         typed => vec![typed],
     }
